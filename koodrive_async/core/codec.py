@@ -1,0 +1,259 @@
+"""Bytes to values, tolerantly; values to bytes, exactly. The only file that knows cattrs.
+
+Tolerant: field types drift between versions of the pages, so numbers that come as strings (and
+the other way round) are read, unknown fields kept, fields of a wrong shape left at their default.
+Strict: what could be misread (NaN, repeated names, lone surrogates, nesting without end) is a
+`BadReply`. Refuses to judge what a code means; that is ``verdict``'s.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import attrs
+import cattrs
+
+from koodrive_async.core.errors import BadReply
+from koodrive_async.core.models import CancelReply, CommonShareLink, SharePermission, ShareSubResponse
+from koodrive_async.core.secrets import EXCERPT, scrub
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+#: Longer than any code seen; a number of thousands of digits is no code.
+_LONGEST_CODE = 64
+_INTEGER = re.compile(r"-?[0-9]{1,64}", re.ASCII)
+
+
+# -- JSON -----------------------------------------------------------------------------------------
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> Json:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return made
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_distinct).decode
+
+
+def parse_object(body: bytes, *, status: int = 0) -> Json:
+    """The JSON object of a body.
+
+    Raises:
+        BadReply: No JSON, no object, or JSON that could be misread.
+    """
+    try:
+        made = _decode(body.decode("utf-8-sig"))
+        if b"\\ud" in body or b"\\uD" in body:
+            json.dumps(made, ensure_ascii=False).encode()  # refuses lone surrogates
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
+        what = "an empty body" if not body.strip() else f"not the JSON expected ({reason})"
+        raise bad_reply(what, body, status=status) from None
+    if not isinstance(made, dict):
+        raise bad_reply(f"a JSON {type(made).__name__} instead of an object", body, status=status)
+    return made
+
+
+def bad_reply(what: str, body: bytes, *, status: int = 0) -> BadReply:
+    """A `BadReply` with a scrubbed excerpt of the body."""
+    excerpt = scrub(body[: EXCERPT * 2].decode("utf-8", "replace"), limit=EXCERPT)
+    return BadReply(f"HTTP {status}: {what}" if status else what, status=status, body=excerpt)
+
+
+def dump(value: Mapping[str, Any]) -> bytes:
+    """Compact UTF-8 JSON: the exact bytes that are hashed and sent."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+# -- codes and messages ---------------------------------------------------------------------------
+
+
+def read_code(value: object) -> str | None:
+    """A code as text: integers and strings of digits alike ("0" is success); None if it is neither.
+
+    ``code`` is String in the tables and Integer in the examples (batchCancel.html); gateway codes are
+    words ("APIG.0308"). Booleans, null and floats are no codes: success must not be read into them.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        text = str(value) if value.bit_length() < _LONGEST_CODE * 3 else None
+    elif isinstance(value, str):
+        text = value.strip()
+        if _INTEGER.fullmatch(text):
+            text = str(int(text))
+    else:
+        return None
+    return text if text and len(text) <= _LONGEST_CODE else None
+
+
+def read_text(value: object) -> str:
+    """A text from a string or a number; "" from anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return ""
+
+
+@attrs.frozen(slots=True)
+class Envelope:
+    """What every reply has in one of three shapes (koodrive-api section 9, error bodies).
+
+    Attributes:
+        code: The code as text, or None where there is none that can be read.
+        message: The text that goes with it, as it came.
+        request_id: The gateway's id of the request, or "".
+        data: The whole object.
+    """
+
+    code: str | None
+    message: str
+    request_id: str
+    data: Json = attrs.field(repr=False)
+
+
+def read_envelope(data: Json) -> Envelope:
+    """Code and text: of ``{code,msg}``, ``{error:{...}}`` or ``{error_code,error_msg,request_id}``."""
+    source = data
+    if "code" not in data and "error_code" not in data and isinstance(data.get("error"), dict):
+        # createShare.html (2024-07-30): {"error": {"errorData": {...}, ...}}; its fields are not documented.
+        source = data["error"]
+        inner = source.get("errorData")
+        if "code" not in source and isinstance(inner, dict):
+            source = inner
+    return Envelope(
+        code=read_code(source.get("code", source.get("error_code"))),
+        message=_first_text(source, "msg", "message", "error_msg"),
+        request_id=read_text(data.get("request_id"))[:_LONGEST_CODE],
+        data=data,
+    )
+
+
+def _first_text(source: Json, *names: str) -> str:
+    return next((text for name in names if (text := read_text(source.get(name)))), "")
+
+
+# -- the hot reply --------------------------------------------------------------------------------
+
+
+def has_sub_responses(data: Json) -> bool:
+    """Whether the reply answers for single ids."""
+    listed = data.get("subResponseList")
+    return isinstance(listed, list) and bool(listed)
+
+
+def read_cancel_reply(envelope: Envelope) -> CancelReply:
+    """The reply to batchCancel and exitShare. By hand: cattrs costs four times as much here."""
+    listed = envelope.data.get("subResponseList")
+    subs = (
+        [_read_sub(item) for item in listed if isinstance(item, dict)] if isinstance(listed, list) else None
+    )
+    return CancelReply(code=envelope.code or "", message=envelope.message, sub_responses=subs)
+
+
+def _read_sub(item: Json) -> ShareSubResponse:
+    share_id, code = item.get("shareId"), item.get("code")
+    message = item.get("msg") or item.get("message")
+    return ShareSubResponse(
+        share_id if type(share_id) is str else _read_id(share_id),
+        "0" if code == 0 and type(code) is int else read_code(code),
+        message if type(message) is str else read_text(message),
+    )
+
+
+def _read_id(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a Python int loses no digits beyond 2**53
+    return value if isinstance(value, str) else None
+
+
+# -- models ---------------------------------------------------------------------------------------
+
+
+def camel(name: str) -> str:
+    """The name of a field on the wire."""
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+def _to_int(value: Any, _: type) -> int:
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("no whole number")
+
+
+def _to_str(value: Any, _: type) -> str:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("no text")
+
+
+def _to_bool(value: Any, _: type) -> bool:
+    words = {"true": True, "false": False, "1": True, "0": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str | int) and str(value).lower() in words:
+        return words[str(value).lower()]
+    raise ValueError("no yes or no")
+
+
+def _tolerant(cls: Any) -> Callable[[Any, Any], Any]:
+    """Reads what it can: each field by its own hook, at its default where that fails."""
+    attrs.resolve_types(cls)
+    fields = [field for field in attrs.fields(cls) if field.name != "extra"]
+    wire_names = {camel(field.name): field for field in fields}
+
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"no object for {cls.__name__}")
+        made: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        for name, raw in value.items():
+            field = wire_names.get(name)
+            if field is None:
+                extra[name] = raw
+            elif raw is not None:
+                try:
+                    made[field.name] = _converter.structure(raw, field.type)
+                except Exception:  # noqa: BLE001 - whatever a hook raises: this field is unreadable, the rest is not
+                    extra[name] = raw
+        return cls(**made, extra=extra)
+
+    return structure
+
+
+_converter = cattrs.Converter(detailed_validation=False)
+_converter.register_structure_hook(int, _to_int)
+_converter.register_structure_hook(str, _to_str)
+_converter.register_structure_hook(bool, _to_bool)
+_converter.register_structure_hook_factory(attrs.has, _tolerant)
+
+_MODELS: Sequence[type] = (CommonShareLink, SharePermission)
+
+
+def read_model(envelope: Envelope, key: str, cls: type[T]) -> T:
+    """The object under `key` of a reply.
+
+    Raises:
+        BadReply: There is no object.
+    """
+    found = envelope.data.get(key)
+    if not isinstance(found, dict):
+        raise BadReply(f"the reply has no object {key!r}", body=scrub(repr(envelope.data), limit=EXCERPT))
+    return _converter.structure(found, cls)

@@ -1,0 +1,1 @@
+"""All effects: the network, clocks, tasks, files."""

@@ -1,0 +1,233 @@
+"""What a bulk call gives its caller: a whole report, or a stream of outcomes.
+
+Refuses to make requests; that is the engine's (``bulk``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+import anyio
+import attrs
+from anyio.abc import TaskGroup
+
+from koodrive_async.core.batching import BATCH_SIZE, Batch
+from koodrive_async.core.errors import KooDriveError
+from koodrive_async.core.events import Progress
+from koodrive_async.core.operations import Operation
+from koodrive_async.core.outcomes import UNSENT, CancelReport, CancelSummary, Settlement, ShareOutcome, Tally
+from koodrive_async.core.pairing import Rules
+from koodrive_async.core.settings import optional_seconds, seconds
+from koodrive_async.shell.bulk import Engine, Keeper, Sink
+from koodrive_async.shell.call import Caller
+from koodrive_async.shell.drain import GRACE, Drain
+from koodrive_async.shell.progress import Meter
+from koodrive_async.shell.supply import ListSupply, ShareIds, StreamSupply, Supply
+
+
+class ReportSink:
+    """Fills the columns of a report; what nothing is known of stays NOT_SENT, so nothing is ever dropped."""
+
+    def __init__(self, ids: list[str]) -> None:
+        self.ids = ids
+        self.tally = Tally(keep=0)
+        self._settlements = [UNSENT] * len(ids)
+
+    def settle(self, settlement: Settlement, batch: Batch) -> None:
+        """These ids have their outcome."""
+        self.tally.add(batch.ids, settlement)
+        places = batch.places
+        if isinstance(places, range):
+            self._settlements[places.start : places.stop] = [settlement] * len(places)
+        else:
+            for place in places:
+                self._settlements[place] = settlement
+
+    def report(self, *, requests: int, elapsed: float) -> CancelReport:
+        """The report as of now."""
+        return CancelReport.of_columns(self.ids, self._settlements, requests=requests, elapsed=elapsed)
+
+
+class StreamSink:
+    """Holds outcomes until the consumer takes them; the supply's window bounds how many."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.waiting: deque[tuple[Settlement, Batch]] = deque()
+        self.bell = anyio.Event()
+
+    def settle(self, settlement: Settlement, batch: Batch) -> None:
+        """These ids have their outcome."""
+        self.tally.add(batch.ids, settlement)
+        self.waiting.append((settlement, batch))
+        self.ring()
+
+    def ring(self) -> None:
+        """Something changed."""
+        self.bell.set()
+
+
+class CancelStream:
+    """Outcomes as they come; an async iterator inside ``async with client.open_cancel(...)``.
+
+    Each id that was read from the source gets one outcome. Leaving the block stops sending and lets what is
+    being sent end, for the grace period at most; then `report` is complete.
+    """
+
+    def __init__(
+        self, engine: Engine, supply: StreamSupply, sink: StreamSink, drain: Drain, meter: Meter
+    ) -> None:
+        self._engine, self._supply, self._sink, self._drain, self._meter = engine, supply, sink, drain, meter
+        self._at: Iterator[ShareOutcome] = iter(())
+        self._taken: Batch | None = None
+        self._elapsed: float | None = None
+        self._tasks: TaskGroup | None = None
+        supply.ring = engine.ring
+        engine.on_settled = self._tell
+
+    @property
+    def report(self) -> CancelSummary:
+        """What became of the ids so far; complete after the block, however it was left."""
+        elapsed = self._meter.elapsed if self._elapsed is None else self._elapsed
+        return self._sink.tally.summary(requests=self._engine.requests, elapsed=elapsed)
+
+    @property
+    def progress(self) -> Progress:
+        """Where the call stands now."""
+        return self._meter.snapshot(
+            self._sink.tally.counts,
+            total=self._supply.total,
+            in_flight=self._drain.sending,
+            requests=self._engine.requests,
+            pace=self._engine.pace,
+        )
+
+    def stop(self) -> None:
+        """Begin nothing new. The outcomes of what was read still come; what was not sent is NOT_SENT."""
+        self._engine.stop()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ShareOutcome:
+        while True:
+            for outcome in self._at:
+                return outcome
+            if self._taken is not None:
+                self._supply.consumed(self._taken.ids)
+                self._taken = None
+            if self._sink.waiting:
+                settlement, self._taken = self._sink.waiting.popleft()
+                self._at = map(settlement.of, self._taken.ids)
+            elif self._engine.over:
+                self._raise_failure()
+                raise StopAsyncIteration
+            else:
+                self._sink.bell = anyio.Event()
+                await self._sink.bell.wait()
+
+    async def __aenter__(self) -> Self:
+        self._tasks = await anyio.create_task_group().__aenter__()
+        self._tasks.start_soon(self._engine.run, self._supply.feed)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._tasks is not None
+        if not self._engine.over:
+            self._engine.stop()
+            self._drain.begin()
+        try:
+            # Told of no error, so that the task group does not wrap the caller's in an exception group.
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            self._elapsed = self._meter.elapsed
+
+    def _tell(self) -> None:
+        self._sink.ring()
+        self._meter.tell(lambda: self.progress, last=self._engine.over)
+
+    def _raise_failure(self) -> None:
+        failure = self._engine.failure or self._supply.failure
+        if failure is not None:
+            raise _with_report(failure, self.report)
+
+
+def _with_report(failure: Exception, report: CancelReport | CancelSummary) -> Exception:
+    if isinstance(failure, KooDriveError):
+        failure.report = report
+    return failure
+
+
+@attrs.frozen(slots=True)
+class Job:
+    """What all bulk calls have in common.
+
+    Attributes:
+        caller: Who makes the requests.
+        operation: A batched one.
+        rules: How codes of single ids are read.
+        deadline: Seconds until nothing new begins, or None.
+        grace: Seconds that sends may run on after a cancellation or the deadline.
+        journal: What remembers outcomes, or None.
+        on_progress: Told how far it is, or None.
+    """
+
+    caller: Caller
+    operation: Operation
+    rules: Rules
+    deadline: float | None = attrs.field(default=None, validator=optional_seconds)
+    grace: float = attrs.field(default=GRACE, validator=seconds)
+    on_progress: Callable[[Progress], None] | None = None
+
+    def _engine(self, supply: Supply, sink: Sink, drain: Drain, journal: Keeper | None) -> Engine:
+        return Engine(
+            self.caller,
+            self.operation,
+            self.rules,
+            supply,
+            sink,
+            drain,
+            deadline=self.deadline,
+            journal=journal,
+        )
+
+    async def report(self, ids: list[str], drain: Drain, journal: Keeper | None = None) -> CancelReport:
+        """Settle ids that were read and checked.
+
+        Raises:
+            KooDriveError: What stopped it, with a complete ``report``.
+        """
+        sink = ReportSink(ids)
+        meter = Meter(self.on_progress)
+        supply = ListSupply(ids)
+        engine = self._engine(supply, sink, drain, journal)
+
+        def snapshot() -> Progress:
+            return meter.snapshot(
+                sink.tally.counts,
+                total=len(ids),
+                in_flight=drain.sending,
+                requests=engine.requests,
+                pace=engine.pace,
+            )
+
+        engine.on_settled = lambda: meter.tell(snapshot, last=engine.over)
+        if ids:
+            await engine.run()
+        report = sink.report(requests=engine.requests, elapsed=meter.elapsed)
+        if engine.failure is not None:
+            raise _with_report(engine.failure, report)
+        return report
+
+    def stream(self, share_ids: ShareIds, drain: Drain, journal: Keeper | None = None) -> CancelStream:
+        """Settle ids as they are read and their outcomes taken."""
+        sink = StreamSink()
+        window = (self.caller.gate.pace.concurrency + 1) * BATCH_SIZE
+        supply = StreamSupply(share_ids, window)
+        engine = self._engine(supply, sink, drain, journal)
+        return CancelStream(engine, supply, sink, drain, Meter(self.on_progress))

@@ -1,0 +1,225 @@
+"""Where a bulk call's batches come from: a list that was read and checked, or a source read lazily.
+
+Refuses to send anything, and to read further ahead than it is told.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import Protocol
+
+import anyio
+import anyio.lowlevel
+
+from koodrive_async.core.batching import BATCH_SIZE, Batch, check_share_id, cut, refuse_single
+
+ShareIds = Iterable[str] | AsyncIterable[str]
+
+#: Ids that are read and checked before the event loop gets its turn: about a tenth of a millisecond.
+SLICE = 1_000
+
+#: A source that pauses for longer than this gets its half-full batch sent, in seconds.
+LINGER = 0.1
+
+#: How long a generator's own clean-up may take, in seconds.
+_CLEAN_UP = 1.0
+
+
+async def read_all(share_ids: ShareIds) -> list[str]:
+    """All ids, checked and distinct, in order of first sight.
+
+    Raises:
+        InvalidShareId: One of them is none; nothing was sent.
+    """
+    refuse_single(share_ids)
+    distinct: dict[str, None] = {}
+    position = 0
+    if isinstance(share_ids, AsyncIterable):
+        async for share_id in share_ids:
+            distinct[check_share_id(share_id, position)] = None
+            position += 1
+    else:
+        for share_id in share_ids:
+            distinct[check_share_id(share_id, position)] = None
+            position += 1
+            if position % SLICE == 0:
+                await anyio.lowlevel.checkpoint()
+    return list(distinct)
+
+
+class Supply(Protocol):
+    """Batches, when there are any."""
+
+    @property
+    def exhausted(self) -> bool:
+        """No further batch will come."""
+
+    @property
+    def total(self) -> int | None:
+        """How many ids there are; None while that is not known."""
+
+    def take(self) -> Batch | None:
+        """The next batch, if there is one now."""
+
+    def patience(self) -> float | None:
+        """Seconds after which `take` may give more than now, or None."""
+
+    def drop(self) -> Iterator[Batch]:
+        """What was read and never taken."""
+
+
+class ListSupply:
+    """Ids that are all there."""
+
+    def __init__(self, ids: list[str]) -> None:
+        self._batches = cut(ids)
+        self._left = -(-len(ids) // BATCH_SIZE)
+        self.total: int | None = len(ids)
+
+    @property
+    def exhausted(self) -> bool:
+        """No further batch will come."""
+        return not self._left
+
+    def take(self) -> Batch | None:
+        """The next batch."""
+        if not self._left:
+            return None
+        self._left -= 1
+        return next(self._batches)
+
+    def patience(self) -> None:
+        """Waiting brings nothing."""
+
+    def drop(self) -> Iterator[Batch]:
+        """Nothing: who reads all ids beforehand knows those that were not taken."""
+        return iter(())
+
+
+class StreamSupply:
+    """Ids read as the consumer takes outcomes: at most `window` ids ahead of it."""
+
+    def __init__(self, share_ids: ShareIds, window: int) -> None:
+        refuse_single(share_ids)
+        self._source = share_ids
+        self._window = window
+        self.ring: Callable[[], None] = lambda: None
+        self._full: deque[Batch] = deque()
+        self._part: list[str] = []
+        self._ahead: set[str] = set()
+        self._room = anyio.Event()
+        self._paused_at: float | None = None
+        self._read = 0
+        self._position = 0
+        self._over = False
+        self.failure: Exception | None = None
+
+    @property
+    def exhausted(self) -> bool:
+        """No further batch will come."""
+        return self._over and not self._full and not self._part
+
+    @property
+    def total(self) -> int | None:
+        """How many distinct ids there were, once the source is at its end."""
+        return self._read if self._over else None
+
+    def take(self) -> Batch | None:
+        """The next batch; a part of one when the source pauses."""
+        if self._full:
+            return self._full.popleft()
+        if self._part and (self._over or self._pause() >= LINGER):
+            return self._cut()
+        return None
+
+    def patience(self) -> float | None:
+        """When a half-full batch goes."""
+        return max(0.0, LINGER - self._pause()) + 0.001 if self._part else None
+
+    def drop(self) -> Iterator[Batch]:
+        """What was read and never taken."""
+        self._over = True
+        yield from self._full
+        self._full.clear()
+        if self._part:
+            yield self._cut()
+
+    def consumed(self, ids: Iterable[str]) -> None:
+        """The consumer is done with the outcomes of these."""
+        self._ahead.difference_update(ids)
+        self._room.set()
+
+    async def feed(self) -> None:
+        """Read the source to its end, within the window; its errors end up in `failure`."""
+        source = self._source
+        try:
+            if isinstance(source, AsyncIterable):
+                await self._feed_async(aiter(source))
+            else:
+                await self._feed_sync(iter(source))
+        except Exception as error:  # noqa: BLE001 - the source's own: it surfaces after what is owed
+            self.failure = error
+        finally:
+            self._over = True
+            self.ring()
+
+    async def _feed_sync(self, source: Iterator[str]) -> None:
+        try:
+            for share_id in source:
+                await self._take_in(share_id)
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+
+    async def _feed_async(self, source: AsyncIterator[str]) -> None:
+        try:
+            while True:
+                self._paused_at = time.monotonic()
+                try:
+                    share_id = await anext(source)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    self._paused_at = None
+                await self._take_in(share_id)
+        finally:
+            aclose = getattr(source, "aclose", None)
+            if aclose is not None:
+                # In this very task, and in time: a generator's clean-up may itself wait.
+                with anyio.move_on_after(_CLEAN_UP, shield=True):
+                    await aclose()
+
+    async def _take_in(self, share_id: object) -> None:
+        self._add(check_share_id(share_id, self._position))
+        self._position += 1
+        if self._position % BATCH_SIZE == 0:
+            await anyio.lowlevel.checkpoint()  # a source that never waits must not starve the rest
+        while len(self._ahead) >= self._window:
+            self._room = anyio.Event()
+            self._paused_at = -math.inf  # nothing is added to a half-full batch for now
+            self.ring()
+            await self._room.wait()
+            self._paused_at = None
+
+    def _add(self, checked: str) -> None:
+        if checked in self._ahead:
+            return
+        self._read += 1
+        self._ahead.add(checked)
+        self._part.append(checked)
+        if len(self._part) == BATCH_SIZE:
+            self._full.append(self._cut())
+            self.ring()
+        elif len(self._part) == 1:
+            self.ring()  # somebody must watch whether it lingers
+
+    def _cut(self) -> Batch:
+        ids, self._part = self._part, []
+        return Batch(ids, range(len(ids)))
+
+    def _pause(self) -> float:
+        return 0.0 if self._paused_at is None else time.monotonic() - self._paused_at

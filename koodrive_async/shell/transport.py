@@ -1,0 +1,363 @@
+"""Sends one request and reads its whole reply. The only file that imports httpx.
+
+Under the one `httpx.AsyncClient` lies a transport of slots, each of a single connection: httpx's
+own pool looks at every connection on every request (nine times the cost at 64 connections) and
+loses places for ever when requests are cancelled (httpcore issue 1093). A slot is taken last in,
+first out; one that was spoilt is thrown away; one idle too long is closed.
+Refuses to retry, to follow redirects, and to judge a reply.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+import urllib.request
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import attrs
+import httpx
+
+from koodrive_async.core.codec import bad_reply
+from koodrive_async.core.errors import (
+    AttemptTimeout,
+    BadReply,
+    ConfigurationError,
+    ConnectFailed,
+    ConnectionLost,
+    Sent,
+    TransportFailure,
+)
+from koodrive_async.core.settings import Network, Timeout
+from koodrive_async.core.wire import Reply, Request
+
+#: How long the polite end of a connection may take.
+_CLOSING = 1.0
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@attrs.frozen(slots=True)
+class Endpoint:
+    """Where the service is: scheme, host and port; checked.
+
+    Attributes:
+        url: Scheme and authority, without a path.
+        host: The value of ``Host`` as on the wire.
+    """
+
+    url: httpx.URL = attrs.field(repr=str)
+    host: str
+
+    @classmethod
+    def parse(cls, text: object) -> Endpoint:
+        """The endpoint from what a caller wrote.
+
+        Raises:
+            ConfigurationError: No https URL of a host; http is for loopback only, since it would
+                show the credentials to whoever carries the packets.
+        """
+        if not isinstance(text, str) or not text.isascii() or not text.isprintable() or " " in text:
+            raise ConfigurationError("the endpoint must be an https URL such as 'https://host'")
+        try:
+            parts = urlsplit(text)
+            url = httpx.URL(text)
+            _ = parts.port
+        except (ValueError, httpx.InvalidURL):
+            raise ConfigurationError("the endpoint is no URL") from None
+        if parts.scheme not in ("https", "http") or not parts.hostname:
+            raise ConfigurationError("the endpoint must be an https URL such as 'https://host'")
+        if parts.username or parts.password or parts.query or parts.fragment or parts.path not in ("", "/"):
+            raise ConfigurationError("the endpoint is scheme and host only: no user, path, query or fragment")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ConfigurationError(
+                f"http://{parts.hostname} would send the credentials in the clear; http is for loopback"
+            )
+        return cls(url=url.copy_with(raw_path=b"/"), host=url.netloc.decode("ascii"))
+
+
+def _is_loopback(host: str) -> bool:
+    return host in _LOOPBACK or (host.startswith("127.") and host.replace(".", "").isdigit())
+
+
+def _proxy(endpoint: Endpoint, network: Network) -> httpx.Proxy | None:
+    """The proxy to go through, if any.
+
+    Raises:
+        ConfigurationError: It would see the credentials, or is no proxy's URL.
+    """
+    where = network.proxy
+    scheme = endpoint.url.scheme
+    if where is None and network.trust_env and not urllib.request.proxy_bypass(endpoint.url.host):
+        found = urllib.request.getproxies()
+        where = found.get(scheme, found.get("all"))
+    if where is None:
+        return None
+    if scheme == "http":
+        raise ConfigurationError(
+            "a proxy would see the credentials of an http endpoint; use https or no proxy"
+        )
+    try:
+        return httpx.Proxy(where)
+    except (ValueError, httpx.InvalidURL):
+        raise ConfigurationError("the proxy is no URL of a known scheme") from None
+
+
+# -- slots ----------------------------------------------------------------------------------------
+
+
+class _Slot:
+    """One connection, at most."""
+
+    __slots__ = ("idle_since", "served", "transport")
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self.transport = transport
+        self.served = 0
+        self.idle_since = 0.0
+
+    async def aclose(self) -> None:
+        with anyio.move_on_after(_CLOSING, shield=True):
+            await self.transport.aclose()
+
+
+class _Lease(httpx.AsyncByteStream):
+    """A reply's body; gives its slot back when it is closed."""
+
+    def __init__(self, slots: SlotTransport, slot: _Slot, stream: httpx.AsyncByteStream) -> None:
+        self._slots, self._slot, self._stream = slots, slot, stream
+        self._whole = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+        self._whole = True
+
+    async def aclose(self) -> None:
+        try:
+            with anyio.move_on_after(_CLOSING, shield=True):
+                await self._stream.aclose()
+        finally:
+            await self._slots.release(self._slot, spoilt=not self._whole)
+
+
+class SlotTransport(httpx.AsyncBaseTransport):
+    """Any number of slots; who may send at the same time is the gate's business, not ours.
+
+    Shared by all calls of a client: a slot belongs to one request at a time.
+    """
+
+    def __init__(self, endpoint: Endpoint, network: Network) -> None:
+        self._network = network
+        self._proxy = _proxy(endpoint, network)
+        self._secure = endpoint.url.scheme == "https"
+        self._tls: ssl.SSLContext | None = network.tls
+        self._idle: list[_Slot] = []
+        self._closed = False
+
+    def _context(self) -> ssl.SSLContext:
+        # 22 ms to build: once per client, and only when the first connection needs it.
+        if self._tls is None:
+            if self._secure:
+                self._tls = httpx.create_ssl_context(trust_env=self._network.trust_env)
+            else:
+                self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used, but httpx would build one
+        return self._tls
+
+    def _new(self) -> _Slot:
+        return _Slot(
+            httpx.AsyncHTTPTransport(
+                verify=self._context(),
+                http2=self._network.http2,
+                proxy=self._proxy,
+                limits=httpx.Limits(
+                    max_connections=1,
+                    max_keepalive_connections=1,
+                    keepalive_expiry=self._network.keepalive_expiry,
+                ),
+            )
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send on the slot that was used last."""
+        slot = self._idle.pop() if self._idle else self._new()
+        request.extensions["koodrive.reused"] = slot.served > 0
+        slot.served += 1
+        try:
+            response = await slot.transport.handle_async_request(request)
+        except BaseException:
+            await slot.aclose()
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        return httpx.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=_Lease(self, slot, response.stream),
+            extensions=response.extensions,
+        )
+
+    async def release(self, slot: _Slot, *, spoilt: bool) -> None:
+        """Take a slot back, and close those that were idle for too long."""
+        now = time.monotonic()
+        if spoilt or self._closed:
+            await slot.aclose()
+        else:
+            slot.idle_since = now
+            self._idle.append(slot)
+        while self._idle and now - self._idle[0].idle_since > self._network.keepalive_expiry:
+            await self._idle.pop(0).aclose()
+
+    async def aclose(self) -> None:
+        """Close every idle slot; those in use close when they come back."""
+        self._closed = True
+        while self._idle:
+            await self._idle.pop().aclose()
+
+
+# -- one request ----------------------------------------------------------------------------------
+
+
+class Wire:
+    """The way to the service; one per client, shared by all its calls."""
+
+    def __init__(self, endpoint: Endpoint, network: Network, http: httpx.AsyncClient | None = None) -> None:
+        if http is not None and not isinstance(http, httpx.AsyncClient):
+            raise ConfigurationError(f"http must be an httpx.AsyncClient, not {type(http).__name__}")
+        self.endpoint = endpoint
+        self._limit = network.max_reply_bytes
+        self._borrowed = http is not None
+        self._http = http or httpx.AsyncClient(
+            transport=SlotTransport(endpoint, network), trust_env=False, follow_redirects=False
+        )
+        self._tunnelled = not self._borrowed and network.proxy is not None
+
+    async def send(self, request: Request, timeout: Timeout) -> Reply:  # noqa: ASYNC109 - httpx's
+        """Send a request and read the whole reply.
+
+        Raises:
+            TransportFailure: No reply.
+            BadReply: A reply that is too large or coded in a way that was not asked for.
+        """
+        built = self._build(request, timeout)
+        sent_at = time.monotonic()
+        try:
+            response = await self._http.send(built, stream=True, auth=None, follow_redirects=False)
+            try:
+                body = await _read(response, self._limit)
+            finally:
+                await response.aclose()
+        except httpx.TransportError as error:
+            raise _failure(error, built) from None
+        return Reply(
+            status=response.status_code,
+            headers=response.headers.multi_items(),
+            body=body,
+            sent_at=sent_at,
+            received_at=time.monotonic(),
+        )
+
+    def _build(self, request: Request, timeout: Timeout) -> httpx.Request:
+        built = httpx.Request(
+            request.method,
+            self.endpoint.url.copy_with(raw_path=request.target.encode("ascii")),
+            headers=list(request.headers),
+            content=request.body or None,
+            extensions={
+                "timeout": {
+                    "connect": timeout.connect,
+                    "read": timeout.read,
+                    "write": timeout.write,
+                    "pool": timeout.pool,
+                }
+            },
+        )
+        if self._tunnelled:
+            built.extensions["trace"] = _watch(built.extensions)
+        return built
+
+    async def aclose(self) -> None:
+        """Close what is ours; a borrowed client stays open."""
+        if not self._borrowed:
+            await self._http.aclose()
+
+
+def _watch(extensions: dict[str, Any]) -> Any:
+    """Notes when a request leaves: behind a proxy, what breaks before that certainly did not send it."""
+
+    async def trace(name: str, info: dict[str, Any]) -> None:
+        if name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+            extensions["koodrive.left"] = True
+
+    return trace
+
+
+async def _read(response: httpx.Response, limit: int) -> bytes:
+    """The body, decoded, of at most `limit` bytes."""
+    coding = response.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity", "gzip", "x-gzip"):
+        raise BadReply(
+            f"a reply coded as {coding[:40]!r}, which was not asked for", status=response.status_code
+        )
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if "gzip" in coding else None
+    pieces: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_raw():
+        piece = chunk
+        if inflater is not None:
+            try:
+                piece = inflater.decompress(chunk, limit - size + 1)
+            except zlib.error:
+                raise BadReply(
+                    "a reply that is no gzip, though it says so", status=response.status_code
+                ) from None
+        size += len(piece)
+        pieces.append(piece)
+        if size > limit:
+            raise bad_reply(f"a reply of more than {limit} bytes", pieces[0], status=response.status_code)
+    if inflater is not None and not inflater.eof:
+        raise BadReply("a gzip reply that is cut short", status=response.status_code)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+# -- failures -------------------------------------------------------------------------------------
+
+#: Reasons of a TLS failure that will be the same next time; a handshake cut short is not among them.
+_TRANSIENT_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ssl.SSLWantReadError)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in chain:
+        chain.append(at)
+        at = at.__cause__ or at.__context__
+    return chain
+
+
+def _failure(error: httpx.TransportError, request: httpx.Request) -> TransportFailure:
+    """An httpx exception as ours: from `TransportError` downwards, exceptions to the rule first."""
+    chain = _chain(error)
+    # TLS errors hide two or three levels down the chain, and on trio the outer text is empty.
+    text = next((str(at) for at in chain if str(at)), "")
+    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    unsent = "trace" in request.extensions and "koodrive.left" not in request.extensions
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        return AttemptTimeout(text, sent=Sent.NO)
+    if isinstance(error, httpx.TimeoutException):
+        return AttemptTimeout(text, sent=Sent.NO if unsent else Sent.MAYBE)
+    tls = next((at for at in chain if isinstance(at, ssl.SSLError)), None)
+    if isinstance(error, httpx.ConnectError):
+        permanent = tls is not None and not isinstance(tls, _TRANSIENT_TLS)
+        return ConnectFailed(f"TLS: {tls}" if permanent else text, sent=Sent.NO, permanent=permanent)
+    if isinstance(error, httpx.ProxyError):
+        return ConnectFailed(text, sent=Sent.NO, permanent=" 407" in f" {error}")
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return ConnectFailed(text, sent=Sent.NO, permanent=True)
+    # HTTP/2 REFUSED_STREAM (7): "the stream was closed before any application processing" (RFC 9113, 8.7).
+    refused = "StreamReset" in text and "error_code:7" in text
+    lost = ConnectionLost(text, sent=Sent.NO if unsent or refused else Sent.MAYBE)
+    lost.stale = bool(request.extensions.get("koodrive.reused"))
+    return lost
