@@ -10,7 +10,6 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import anyio
-import attrs
 
 from koodrive_async.core import operations
 from koodrive_async.core.batching import BATCH_SIZE, check_share_id, check_text, refuse_single
@@ -23,11 +22,13 @@ from koodrive_async.core.outcomes import CancelReport
 from koodrive_async.core.pairing import GONE_CODES, Rules
 from koodrive_async.core.settings import Network, Pace, RetryPolicy, Timeout
 from koodrive_async.core.wire import Middleware
-from koodrive_async.shell.call import Ask, Caller, Clock
+from koodrive_async.shell.call import Caller
+from koodrive_async.shell.clock import Clock
 from koodrive_async.shell.drain import GRACE, Drain, drained
 from koodrive_async.shell.lifecycle import Lifecycle
 from koodrive_async.shell.stream import CancelStream, Job
 from koodrive_async.shell.supply import ShareIds, read_all
+from koodrive_async.shell.trail import Ask
 from koodrive_async.shell.transport import Endpoint, Wire
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ class AsyncShareClient:
         view = copy(self)
         view._owner = False  # noqa: SLF001 - its own class
         view._caller = self._shared.caller(  # noqa: SLF001
-            now.credentials if credentials is ... else credentials,
-            now.timeout if timeout is ... else timeout,
+            now.sender.credentials if credentials is ... else credentials,
+            now.sender.timeout if timeout is ... else timeout,
             now.retry if retry is ... else retry,
             now.gate.pace if pace is ... else pace,
         )
@@ -145,7 +146,7 @@ class AsyncShareClient:
             await self._shared.aclose()
 
     def __repr__(self) -> str:
-        return f"<AsyncShareClient {self._shared.wire.endpoint.url} {self._caller.credentials!r}>"
+        return f"<AsyncShareClient {self._shared.wire.endpoint.url} {self._caller.sender.credentials!r}>"
 
     # -- cancelling -------------------------------------------------------------------------------
 
@@ -276,7 +277,7 @@ class AsyncShareClient:
     async def _call(self, ask: Ask[T]) -> T:
         drain = Drain()
         with self._shared.life.using(drain):
-            return await drained(lambda: self._caller.call(ask, drain), drain)
+            return await drained(lambda: self._caller.alone(ask, drain), drain)
 
     def _job(
         self,
@@ -309,7 +310,7 @@ class _Shared:
                 credentials, self.wire, self._clock, pace, timeout, retry, self.middleware, self.hooks
             )
             self._callers[credentials, pace] = known
-        return attrs.evolve(known, timeout=timeout, retry=retry)
+        return known.with_limits(timeout, retry)
 
     async def aclose(self) -> None:
         for caller in self._callers.values():

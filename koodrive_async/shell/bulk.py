@@ -1,20 +1,16 @@
 """Source -> batches -> workers -> outcomes: the engine under ``cancel``, ``open_cancel`` and their kin.
 
-A piece is a batch, or what is left of one: ids without an answer, ids refused for now, the halves of
-a batch refused as invalid, a batch that gets its second chance. Workers take pieces, old ones before
-fresh ones, until nothing is left or something fatal stops them; what is left then is settled by what is known
-of it. Refuses to know how a request is made (``call``) and where outcomes go (`Sink`).
+Workers take pieces from the agenda until nothing is left or something fatal stops them; what is left then
+is settled by what is known of it. Refuses to know how a request is made (``call``), which piece is
+next (``agenda``) and where outcomes go (`Sink`).
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
-from uuid import uuid4
 
 import anyio
 import attrs
@@ -26,21 +22,24 @@ from koodrive_async.core.errors import KooDriveError, NotFound, Throttled
 from koodrive_async.core.events import BatchSettled
 from koodrive_async.core.models import CancelReply
 from koodrive_async.core.operations import Operation
-from koodrive_async.core.outcomes import UNSENT, Settlement, Status, count_statuses, unsettled
+from koodrive_async.core.outcomes import UNSENT, Settlement, Status, count_statuses
 from koodrive_async.core.pacing import backoff
 from koodrive_async.core.pairing import Rules, pair
-from koodrive_async.core.suspicion import Suspicion
 from koodrive_async.core.verdict import Meaning
-from koodrive_async.shell.call import Ask, Caller, Trail
+from koodrive_async.shell.agenda import Agenda, Piece
+from koodrive_async.shell.call import Caller
 from koodrive_async.shell.drain import Drain
+from koodrive_async.shell.hooks import tell
 from koodrive_async.shell.supply import Supply
+from koodrive_async.shell.trail import Ask
 
 log = logging.getLogger("koodrive_async")
 
-#: How often ids are asked again that a reply left out, or refused for now.
+#: How often ids that were refused for now are asked again.
 ROUNDS = 3
 
-Groups = Sequence[tuple[Settlement, Batch]]
+#: How often ids that a reply left out are asked again.
+MISSING_ROUNDS = 2
 
 
 class Sink(Protocol):
@@ -63,45 +62,6 @@ class Keeper(Protocol):
         """These have their outcome."""
 
 
-@attrs.define(slots=True, eq=False)
-class Piece:
-    """Ids that go into one logical call.
-
-    Attributes:
-        batch: The ids.
-        trail: What happened to this piece.
-        origin: The number of the fresh batch they were cut from.
-        before: Requests that carried these ids before this piece was cut.
-        rounds: How often they were asked again for want of a final answer.
-        last: Whether the second chance is used up.
-        known: Whether the journal was asked about them.
-    """
-
-    batch: Batch
-    trail: Trail
-    origin: int
-    before: int = 0
-    rounds: int = 0
-    last: bool = False
-    known: bool = False
-
-    @property
-    def attempts(self) -> int:
-        """Requests that carried these ids."""
-        return self.before + self.trail.requests
-
-    def as_is(self) -> Settlement:
-        """The outcome, should nothing further happen."""
-        trail = self.trail
-        return unsettled(
-            attempts=self.attempts,
-            ambiguous=trail.ambiguous,
-            refused=trail.refused,
-            error=trail.error,
-            trace_id=trail.trace_id,
-        )
-
-
 class Engine:
     """One bulk call."""
 
@@ -121,29 +81,21 @@ class Engine:
         self._operation = operation
         self._path = operation.url_path()
         self._rules = rules
-        self.supply = supply
+        self._supply = supply
         self._sink = sink
         self._drain = drain
         self._journal = journal
-        self.on_settled: Callable[[], None] = lambda: None
-        self.began = time.monotonic()
-        self._ends = None if deadline is None else self.began + deadline
-        self._call = uuid4().hex
-        self._number = 0
-        self._suspicion = Suspicion()
-        self._ready: deque[Piece] = deque()
-        self._later: list[tuple[float, int, Piece]] = []
-        self._parked: deque[Piece] = deque()
-        self._second: deque[Piece] = deque()
-        self._left: list[Piece] = []
-        self._busy = 0
+        self._deadline = deadline
+        began = time.monotonic()
+        self._agenda = Agenda(supply, began=began, ends=None if deadline is None else began + deadline)
+        self._running: set[Piece] = set()
         self._workers = 0
         self._idle = 0
         self._bell = anyio.Event()
         self._tasks: TaskGroup | None = None
         self._stopping = False
         self._requests = 0
-        self._running: set[Piece] = set()
+        self.on_settled: Callable[[], None] = lambda: None
         self.failure: Exception | None = None
         self.over = False
 
@@ -178,16 +130,15 @@ class Engine:
             feed: The coroutine function that fills the supply, for a supply that needs one.
         """
         try:
-            async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                if self._ends is not None:
-                    # The deadline cuts every wait; sends have their own limit, deadline plus grace.
-                    tasks.cancel_scope.deadline = anyio.current_time() + self._ends - time.monotonic()
-                if feed is not None:
-                    tasks.start_soon(feed)
+            async with anyio.create_task_group() as self._tasks:
+                if self._deadline is not None:
+                    # It cuts every wait; sends have their own limit, deadline plus grace.
+                    self._tasks.cancel_scope.deadline = anyio.current_time() + self._deadline
                 if self._stopping:
                     self.stop()
-                self._spawn(tasks)
+                if feed is not None:
+                    self._tasks.start_soon(feed)
+                self._spawn(self._tasks)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._close()
@@ -202,14 +153,12 @@ class Engine:
 
     async def _work(self, tasks: TaskGroup) -> None:
         while (piece := await self._next()) is not None:
-            self._busy += 1
-            if not self._idle and self._busy == self._workers:
-                self._spawn(tasks)
             self._running.add(piece)
+            if not self._idle and len(self._running) == self._workers:
+                self._spawn(tasks)
             try:
                 await self._handle(piece)
             finally:
-                self._busy -= 1
                 self._running.discard(piece)
                 self._requests += piece.trail.requests
                 self.ring()
@@ -217,88 +166,21 @@ class Engine:
     async def _next(self) -> Piece | None:
         while not self._stopping:
             now = time.monotonic()
-            piece = self._pick(now)
+            busy = len(self._running)
+            # Beyond the gate's limit a piece would only stand in line, and be sent when all else says stop.
+            piece = self._agenda.next(now, busy) if busy < self._caller.gate.limit else None
             if piece is not None:
                 return piece
-            if self._finished():
+            if not busy and self._agenda.empty:
                 break
-            waits = [self.supply.patience()] + ([self._later[0][0] - now] if self._later else [])
             self._idle += 1
             try:
-                with anyio.move_on_after(min((w for w in waits if w is not None), default=None)):
+                with anyio.move_on_after(self._agenda.wait(now)):
                     await self._bell.wait()
             finally:
                 self._idle -= 1
         self.stop()
         return None
-
-    def _finished(self) -> bool:
-        return self.supply.exhausted and not (
-            self._busy or self._ready or self._later or self._parked or self._second
-        )
-
-    # -- which piece is next ----------------------------------------------------------------------
-
-    def _pick(self, now: float) -> Piece | None:
-        if self._busy >= self._caller.gate.limit:
-            return None  # it would only stand in line, and be sent even if all else says stop
-        while self._later and self._later[0][0] <= now:
-            self._ready.append(heapq.heappop(self._later)[2])
-        if self._suspicion.doubtful:
-            return None if self._busy else self._pick_in_doubt()
-        if self._parked:
-            self._halve(self._parked.popleft())
-        if self._ready:
-            return self._ready.popleft()
-        return self._fresh() or self._chance()
-
-    def _pick_in_doubt(self) -> Piece | None:
-        """One piece at a time: of the batch that is being halved, or a whole other one to compare."""
-        if self._suspicion.cross_check and (piece := self._fresh()):
-            return piece
-        if not self._ready and self._parked:
-            self._halve(self._parked.popleft())
-        return self._ready.popleft() if self._ready else (self._fresh() or self._chance())
-
-    def _fresh(self) -> Piece | None:
-        batch = self.supply.take()
-        if batch is None:
-            return None
-        trail = self._trail()
-        return Piece(batch, trail, origin=trail.batch)
-
-    def _chance(self) -> Piece | None:
-        """Nothing else can go: those that used up their attempts get their second chance."""
-        if self._busy or self._later or not self._second:
-            return None
-        piece = self._second.popleft()
-        return self._cut(piece, piece.batch, last=True)
-
-    def _trail(self) -> Trail:
-        self._number += 1
-        return Trail(self._call, self._number, self.began, ends=self._ends)
-
-    def _cut(self, piece: Piece, batch: Batch, *, rounds: int = 0, last: bool = False) -> Piece:
-        """A piece of a piece: it inherits what may have happened to its ids."""
-        trail = attrs.evolve(
-            self._trail(),
-            ambiguous=piece.trail.ambiguous,
-            refused=piece.trail.refused,
-            error=piece.trail.error,
-            trace_id=piece.trail.trace_id,
-        )
-        return attrs.evolve(
-            piece,
-            batch=batch,
-            trail=trail,
-            before=piece.attempts,
-            rounds=piece.rounds + rounds,
-            last=piece.last or last,
-        )
-
-    def _halve(self, piece: Piece) -> None:
-        """Depth first: the sooner a single id is alone, the sooner it is known what was refused."""
-        self._ready.extendleft(self._cut(piece, half) for half in reversed(piece.batch.halves()))
 
     # -- one piece --------------------------------------------------------------------------------
 
@@ -307,21 +189,17 @@ class Engine:
             fresh = self._journal is not None and not piece.known
             if fresh and not await self._look_up(piece):
                 return
-            ask = Ask(
-                self._operation,
-                self._path,
-                read_cancel_reply,
-                body=dump({"shareIds": list(piece.batch.ids)}),
-            )
+            body = dump({"shareIds": list(piece.batch.ids)})
+            ask = Ask(self._operation, self._path, read_cancel_reply, body=body)
             reply = await self._caller.run(ask, piece.trail, self._drain)
         except KooDriveError as error:
             with anyio.CancelScope(shield=True):
                 await self._failed(piece, error)
         except Exception as error:  # noqa: BLE001 - a bug, ours or a middleware's: it ends the call, as itself
-            self._left.append(piece)
+            self._agenda.drop(piece)
             self._fail(error)
         except BaseException:
-            self._left.append(piece)
+            self._agenda.drop(piece)
             raise
         else:
             with anyio.CancelScope(shield=True):
@@ -345,7 +223,7 @@ class Engine:
         return bool(piece.batch.ids)
 
     async def _answered(self, piece: Piece, reply: CancelReply) -> None:
-        self._suspicion.accepted()
+        self._agenda.suspicion.accepted()
         batch, trail = piece.batch, piece.trail
         pairing = pair(batch.ids, reply, self._rules, attempts=piece.attempts, trace_id=trail.trace_id)
         for oddity in pairing.oddities:
@@ -357,70 +235,61 @@ class Engine:
         for settlement, indices in pairing.again:
             if isinstance(settlement.error, Throttled):
                 self._caller.gate.throttled(settlement.error)
-            if piece.rounds >= ROUNDS:
+            if piece.rounds < ROUNDS:
+                rest = self._again(piece, batch.only(indices))
+                rest.trail.refused = settlement.error
+            else:
                 groups.append((settlement, batch.only(indices)))
-            else:
-                self._again(piece, batch.only(indices), settlement.error)
         if pairing.missing:
-            rest = batch.only(pairing.missing)
             trail.ambiguous = True  # asked, taken, not answered for
-            if piece.rounds >= ROUNDS - 1:
-                groups.append((piece.as_is(), rest))
+            if piece.rounds < MISSING_ROUNDS:
+                self._again(piece, batch.only(pairing.missing))
             else:
-                self._again(piece, rest)
+                groups.append((piece.as_is(), batch.only(pairing.missing)))
         await self._settle(groups)
 
-    def _again(self, piece: Piece, batch: Batch, refused: KooDriveError | None = None) -> None:
+    def _again(self, piece: Piece, batch: Batch) -> Piece:
         retry = self._caller.retry
         delay = backoff(piece.rounds + 1, 0.5, base=retry.base, cap=retry.cap)
-        rest = self._cut(piece, batch, rounds=1)
-        rest.trail.refused = refused or rest.trail.refused
-        heapq.heappush(self._later, (time.monotonic() + delay, rest.trail.batch, rest))
+        return self._agenda.again(piece, batch, time.monotonic() + delay)
 
     async def _failed(self, piece: Piece, error: KooDriveError) -> None:
         match piece.trail.meaning:
             case Meaning.INVALID:
                 await self._invalid(piece, error)
-            case Meaning.REFUSED:
-                await self._settle([(piece.as_is(), piece.batch)])
             case Meaning.TRANSIENT if error.gave_up in ("attempts", "budget") and not piece.last:
-                self._second.append(piece)
-            case Meaning.TRANSIENT:
+                self._agenda.postpone(piece)
+            case Meaning.TRANSIENT | Meaning.REFUSED:
                 await self._settle([(piece.as_is(), piece.batch)])
             case _:
-                self._left.append(piece)
+                self._agenda.drop(piece)
                 self._fail(error)
 
     async def _invalid(self, piece: Piece, error: KooDriveError) -> None:
         """Refused for its content: alone it is the culprit, among others the culprit is looked for."""
+        suspicion = self._agenda.suspicion
         alone = len(piece.batch.ids) == 1
-        gone = alone and getattr(error, "code", "") in self._rules.gone
+        code = getattr(error, "code", "")
+        gone = alone and code in self._rules.gone
         if gone:
-            self._suspicion.accepted()
+            suspicion.accepted()
         elif not isinstance(error, NotFound):
-            self._suspicion.refused(piece.origin)
-        if self._suspicion.hopeless:
+            suspicion.refused(piece.origin)
+        if suspicion.hopeless:
             error.retryable = True  # it says nothing about these ids
-            self._left.append(piece)
+            self._agenda.drop(piece)
             self._fail(error)
         elif alone:
-            status = Status.ALREADY_GONE if gone else Status.REJECTED
             settlement = attrs.evolve(
                 piece.as_is(),
-                status=status,
-                code=getattr(error, "code", ""),
+                status=Status.ALREADY_GONE if gone else Status.REJECTED,
+                code=code,
                 message=getattr(error, "message", ""),
                 error=None if gone else error.detached(),
             )
             await self._settle([(settlement, piece.batch)])
-        elif self._suspicion.doubtful and (self._suspicion.cross_check or self._other_in_halves(piece)):
-            self._parked.append(piece)
         else:
-            self._halve(piece)
-
-    def _other_in_halves(self, piece: Piece) -> bool:
-        """Whether another batch is being halved: one at a time, until something is accepted."""
-        return any(ready.origin != piece.origin for ready in self._ready)
+            self._agenda.invalid(piece)
 
     def _fail(self, error: Exception) -> None:
         """Everything else would fail like this: stop, and say so at the end."""
@@ -430,7 +299,7 @@ class Engine:
 
     # -- outcomes ---------------------------------------------------------------------------------
 
-    async def _settle(self, groups: Groups) -> None:
+    async def _settle(self, groups: Sequence[tuple[Settlement, Batch]]) -> None:
         if self._journal is not None:
             try:
                 await self._journal.settle([(settlement, batch.ids) for settlement, batch in groups])
@@ -440,14 +309,13 @@ class Engine:
             self._sink.settle(settlement, batch)
             if self._caller.hooks:
                 counts = count_statuses([settlement] * len(batch.ids))
-                self._caller.emit(BatchSettled(self._operation.name, settlement.trace_id, counts))
+                tell(self._caller.hooks, BatchSettled(self._operation.name, settlement.trace_id, counts))
         self.on_settled()
 
     async def _close(self) -> None:
         """Settle what is left by what is known of it."""
-        self.stop()
-        left = [*self._left, *self._ready, *(p for _, _, p in self._later), *self._parked, *self._second]
-        await self._settle([(piece.as_is(), piece.batch) for piece in left])
-        await self._settle([(UNSENT, batch) for batch in self.supply.drop()])
+        self._stopping = True
+        await self._settle(list(self._agenda.left()))
+        await self._settle([(UNSENT, batch) for batch in self._supply.drop()])
         self.over = True
         self.on_settled()

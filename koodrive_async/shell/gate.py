@@ -31,7 +31,6 @@ class _Waiter:
         self.ticket: Ticket | None = None
         self.bell = anyio.Event()
 
-    @property
     def served(self) -> bool:
         return self.ticket is not None
 
@@ -92,12 +91,12 @@ class Gate:
             while True:
                 waiter.bell = anyio.Event()
                 wait = self._serve() if self._line[0] is waiter else math.inf
-                if waiter.served:
+                if waiter.served():
                     self._wake()
                     break
                 with anyio.move_on_after(min(wait, self._patience_left(waiter, patience))):
                     await waiter.bell.wait()
-                if waiter.served:
+                if waiter.served():
                     break
         except BaseException:
             if waiter.ticket is None:
@@ -133,6 +132,11 @@ class Gate:
     def throttled(self, error: KooDriveError) -> None:
         """A good reply refused single ids for load: as if a request of its own had been refused."""
         self.leave(self._pacer.start(time.monotonic()), Signal.THROTTLED, error=error)
+
+    async def retry_turn(self) -> None:
+        """Wait until the retry quota lets one more retry go; costs no budget."""
+        while (wait := self.quota.take(time.monotonic())) > 0.0:  # noqa: ASYNC110 - time refills it
+            await anyio.sleep(wait)
 
     def unprove(self) -> None:
         """One request at a time from now on, until one succeeds."""

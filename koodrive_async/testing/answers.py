@@ -87,9 +87,9 @@ def request_id() -> str:
     return f"{next(_request_ids):032x}"
 
 
-def gateway_body(code: str, text: str) -> bytes:
+def gateway_body(code: str, text: str, request: str = "") -> bytes:
     """The body of a refusal by the API gateway in front of the service."""
-    return dump({"error_code": code, "error_msg": text, "request_id": request_id()})
+    return dump({"error_code": code, "error_msg": text, "request_id": request or request_id()})
 
 
 def throttle_text(limit: float = 20, period: str = "1 second") -> str:

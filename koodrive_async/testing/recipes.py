@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center><hr>elb</body></html>\n"
 
 
+def _gateway_body(code: str, text: str) -> bytes:
+    """With one and the same request id: equal faults shall be equal."""
+    return gateway_body(code, text, "c0ffee00" * 4)
+
+
 class Chaos:
     """A rule: each request gets one of the faults with its probability, the same for the same seed.
 
@@ -63,13 +68,13 @@ def throttled(
     headers: list[tuple[str, str]] = [*JSON]
     if retry_after is not None:
         headers.append(("retry-after", str(retry_after)))
-    return Status(429, gateway_body("APIG.0308", throttle_text(limit, period)), headers)
+    return Status(429, _gateway_body("APIG.0308", throttle_text(limit, period)), headers)
 
 
 def unavailable(retry_after: float | str | None = None) -> Status:
     """503 with the gateway's JSON."""
     headers = [*JSON, *([] if retry_after is None else [("retry-after", str(retry_after))])]
-    return Status(503, gateway_body("APIG.0202", "Backend unavailable."), headers)
+    return Status(503, _gateway_body("APIG.0202", "Backend unavailable."), headers)
 
 
 def html_page(status: int = 502, *, act: bool = False) -> Status:
@@ -79,7 +84,7 @@ def html_page(status: int = 502, *, act: bool = False) -> Status:
 
 def gateway_timeout(*, act: bool = False) -> Status:
     """504: the backend took too long - whether it acted is for `act` to say."""
-    return Status(504, gateway_body("APIG.0203", "Backend timeout."), JSON, act)
+    return Status(504, _gateway_body("APIG.0203", "Backend timeout."), JSON, act)
 
 
 def server_error(*, act: bool = False) -> Status:
@@ -99,13 +104,13 @@ def redirect(to: str, status: int = 307) -> Status:
 
 def forbidden() -> Status:
     """The gateway's 403."""
-    return Status(403, gateway_body("APIG.0304", "The app is not authorized to access the API."), JSON)
+    return Status(403, _gateway_body("APIG.0304", "The app is not authorized to access the API."), JSON)
 
 
 def unauthorized(code: str = "APIG.0301") -> Status:
     """The gateway's 401, whatever the credentials."""
     return Status(
-        401, gateway_body(code, "Incorrect IAM authentication information: decrypt token fail"), JSON
+        401, _gateway_body(code, "Incorrect IAM authentication information: decrypt token fail"), JSON
     )
 
 

@@ -1,6 +1,7 @@
 """The checks before the body: credentials, date, user, trace id, carrier; and the body's own rules."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -59,12 +60,12 @@ def test_the_date_window(caller, signer, offset, status):
     """15 minutes back, nothing forward, by the server's own clock; for tokens and signatures."""
     now = 1_700_000_000.0
     call = caller(clock=lambda: now, clock_offset=3600.0)
-    from datetime import UTC, datetime
-
     date = datetime.fromtimestamp(now + 3600 + offset, UTC).strftime("%Y%m%dT%H%M%SZ")
     by_token = call.cancel("x", x_date=date)
     headers = {"x-date": date, "x-user-id": call.emulator.user_id}
-    value = signer("demo-app-secret", "POST", "/koodrive/ose/v1/share/cancel/", "", headers, b'{"shareIds": ["x"]}')
+    value = signer(
+        "demo-app-secret", "POST", "/koodrive/ose/v1/share/cancel/", "", headers, b'{"shareIds": ["x"]}'
+    )
     claim = f"HMAC-SHA256 AppId=demo-app-id,SignedHeaders=x-date;x-user-id,Signature={value}"
     by_app = call.cancel("x", x_date=date, authorization=claim)
     assert by_token.status_code == by_app.status_code == status
@@ -115,7 +116,9 @@ def test_a_body_beyond_12_megabytes(caller):
     assert (reply.status_code, reply.json()["error_code"]) == (413, "APIG.0201")
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("PUT", "/share/cancel"), ("DELETE", "/share")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/nothing"), ("DELETE", "/share/cancel"), ("DELETE", "/share")]
+)
 def test_unknown_paths_and_methods(caller, method, path):
     call = caller()
     reply = call.send(method, path)

@@ -96,7 +96,9 @@ def authorization(value, names="x-date;x-user-id", app_id="demo-app-id"):
 def test_a_good_signature_is_accepted_for_a_body_a_query_and_the_host(caller, signer):
     call = caller(shares=2)
     headers = {name: call.headers()[name] for name in ("x-date", "x-user-id")}
-    value = signer("demo-app-secret", "POST", "/koodrive/ose/v1/share/cancel/", "", headers, b'{"shareIds": ["x"]}')
+    value = signer(
+        "demo-app-secret", "POST", "/koodrive/ose/v1/share/cancel/", "", headers, b'{"shareIds": ["x"]}'
+    )
     assert call.cancel("x", authorization=authorization(value)).status_code == 200
 
     query = "displayName=a%20%2B%E5%90%88&pageSize=5"

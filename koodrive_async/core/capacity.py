@@ -1,0 +1,266 @@
+"""What refusals teach about a service: how many requests per second it grants, how many at a time.
+
+Two ceilings follow one rule: lowered to just under what was granted, held there for a while, then raised,
+faster with time, and only while the ceiling is what limits.
+
+What was granted is read off in this order:
+
+1. Probes refused too: all that was delivered since the refusal before, closed time included, was all there
+   was (a spent window). Not less than half the present rate at once: the service may just be sulking.
+2. The first refusal: the start was a burst, so Little's law over the last round trip (an upper bound, as
+   the next refusal comes soon and says more; less of it where refusals cost long pauses).
+3. Otherwise what was delivered between two refusals (between them the service gave all it had), or what
+   it granted of the requests that were in flight at the refusal (sent without knowing of it), if more.
+4. What was held without a refusal for the whole hold time is known to be good: never below that.
+
+A refusal at a moment when unusually many requests were in flight is the number's fault, not the rate's,
+unless the number was blamed just before: then it was innocent.
+
+Refuses to do: decide who may send (that is `Pacer`), read a clock.
+"""
+
+import math
+from bisect import bisect_right
+from collections import deque
+from typing import Final, NamedTuple
+
+MARGIN: Final = 0.97
+"""Share of a limit that is used: clocks and networks are not exact (20 per second gives 19.4)."""
+
+WINDOW: Final = 1.0
+"""What was delivered is measured over so many seconds: longer, and it is yesterday's rate; shorter, noise."""
+
+SAMPLE: Final = 20
+"""... and over so many answers at least."""
+
+HOLD: Final = 2.0
+"""Seconds for which a lowered ceiling is held; doubles while refusals confirm it (within a tenth) ..."""
+
+HOLD_CAP: Final = 6.0
+"""... up to here: a limit that has risen is noticed that late. A refusal costs some 0.08 s, 1 % of this."""
+
+CARE: Final = 10.0
+"""... but at least so many times as long as the gate was closed: trying for more shall cost a tenth at most,
+also where every refusal closes the gate for long ..."""
+
+CARE_CAP: Final = 60.0
+"""... up to so many seconds."""
+
+CLIMB: Final = 0.02
+"""Growth per second when a climb begins: slow, as the limit is near and shall be met gently ..."""
+
+HASTE: Final = 0.05
+"""... and growth of that growth, per second squared: it is far if not met soon. Eightfold after five seconds."""
+
+EXPLORE: Final = 6.0
+"""The first estimate is a guess from a few answers: it is not held, but climbs as after so many seconds."""
+
+STEP: Final = 5.0
+"""Longest time between two successes that counts as climbing, seconds: idleness teaches nothing."""
+
+TAIL: Final = 3.0
+"""Unusually many in flight: so many mean deviations above the mean (in a bell curve one of a hundred)."""
+
+CHEAP: Final = 0.25
+"""A closure shorter than this (seconds) is cheap: guesses may err upwards, its time counts as granted."""
+
+FLOOR: Final = 1 / 30
+"""Lowest rate that is ever learnt, requests/s: asking twice a minute hurts nobody, and hope must not end."""
+
+
+class Ticket(NamedTuple):
+    """One request that was let through; give it back with `Pacer.finish`."""
+
+    number: int
+    """Tickets count up from 1."""
+    sent_at: float
+    """Monotonic seconds."""
+    level: int
+    """Requests in flight when it was sent, itself included."""
+    probe: bool
+    """Whether it was let through a closed gate."""
+
+
+class Ceiling:
+    """A learned limit: held just under what was refused, then raised ever faster while it limits."""
+
+    __slots__ = ("_age", "_bound_since", "_hold", "base", "value")
+
+    def __init__(self) -> None:
+        self.value = math.inf
+        self.base = math.inf
+        """What `value` was lowered to last."""
+        self._hold = HOLD
+        self._age = 0.0
+        self._bound_since: float | None = None
+
+    def lower(self, value: float, closed: float, *, guess: bool = False) -> None:
+        """Set it to `value` after a refusal that closed the gate for `closed` seconds."""
+        agrees = 0.9 * self.base <= value <= 1.1 * self.base
+        self._hold = min(HOLD_CAP, 2 * max(self._hold, HOLD / 2)) if agrees else HOLD
+        self._hold = max(self._hold, min(CARE_CAP, CARE * closed))
+        if guess:
+            self._hold = -EXPLORE if closed < CHEAP else self._hold
+        self.value = self.base = value
+        self._age = 0.0
+        self._bound_since = None
+
+    @property
+    def climbing(self) -> bool:
+        """Whether `base` was held to the end, and so is known to be good."""
+        return 0 < self._hold < self._age
+
+    def bound(self, now: float) -> None:
+        """Note that it holds a request back."""
+        if self._bound_since is None:
+            self._bound_since = now
+
+    def climb(self, now: float) -> bool:
+        """After a success: grow for the time in which it was what limits; tell whether it grew."""
+        if self._bound_since is None:
+            return False
+        step = min(STEP, now - self._bound_since)
+        self._bound_since = None
+        self._age += step
+        over = self._age - self._hold
+        if over <= 0:
+            return False
+        self.value *= 1 + min(step, over) * (CLIMB + HASTE * over * over)
+        return True
+
+
+class Capacity:
+    """The two ceilings, and the book-keeping from which they are learnt."""
+
+    def __init__(self) -> None:
+        self.rate = Ceiling()
+        self.flight = Ceiling()
+        self._told = math.inf
+        # deliveries
+        self._times: deque[float] = deque(maxlen=4096)
+        self._count = 0
+        """Deliveries since the last refusal (the cycle)."""
+        self._since = -math.inf
+        """When the cycle began: with the last refusal, or with the first success."""
+        self._before = (-math.inf, 0)
+        """Beginning and count of the cycle before."""
+        self._latency = 1.0
+        self._level = 1.0
+        self._spread = 0.0
+        # the refusal that closed the gate, and the requests in flight when its answer came
+        self._refusal: Ticket | None = None
+        self._last = 0
+        self._span = 0.0
+        self._accepted = self._refused = 0
+        self._granted = self._granted_open = 0.0
+        self._crowded = self._starved = self._dear = False
+        self._opened_at = self._blamed_at = -math.inf
+
+    def delivered(self, now: float, ticket: Ticket) -> bool:
+        """Count a success; tell whether the ceiling of the requests in flight rose."""
+        self._times.append(now)
+        self._count += 1
+        self._latency = now - ticket.sent_at
+        off = ticket.level - self._level
+        self._level += off / 32  # an average over some 32 answers: several round trips
+        self._spread += (abs(off) - self._spread) / 32
+        if ticket.number <= self._last and self._refusal and ticket.number > self._refusal.number:
+            self._accepted += 1
+        if self._since == -math.inf:
+            self._since = ticket.sent_at
+        if self.rate.value < math.inf and self.rate.climb(now):
+            self.rate.value = min(self.rate.value, self._told)
+        return self.flight.value < math.inf and self.flight.climb(now)
+
+    def tell(self, ceiling: float) -> None:
+        """Take note of what the service says that it grants, requests/s."""
+        self._told = max(FLOOR, ceiling * MARGIN)
+
+    def refused(self, ticket: Ticket) -> None:
+        """Count a refusal of a request that was in flight when the gate closed."""
+        if ticket.number <= self._last and self._refusal and ticket.number > self._refusal.number:
+            self._refused += 1
+
+    def closed(self, now: float, ticket: Ticket, last: int, limit: int) -> None:
+        """Note the circumstances of the refusal that closes the gate.
+
+        Args:
+            now: Monotonic seconds.
+            ticket: Who was refused.
+            last: Number of the last request that was sent.
+            limit: Requests that might have been in flight.
+        """
+        self._refusal, self._last = ticket, last
+        self._accepted, self._refused = 0, 1
+        self._span = max(now - ticket.sent_at, 1e-3)
+        unusual = min(limit, self._level + TAIL * max(0.5, self._spread))
+        self._crowded = self._count >= 2 * SAMPLE and ticket.level >= unusual
+        if self._starved and self._count < SAMPLE:  # it had not really recovered: still the same drought
+            since, count = self._before
+            self._before = (since, count + self._count)
+            self._granted = self._granted_open = (count + self._count) / (now - since)
+        else:
+            self._starved = False
+            times = list(self._times)[-self._count :] if self._count else []
+            skip = min(bisect_right(times, now - WINDOW), len(times) - SAMPLE)
+            if skip <= 0 and len(times) < self._count:
+                skip = 1
+            since = times[skip - 1] if skip > 0 else self._since
+            count = len(times) - max(0, skip)
+            self._granted = count / (now - since)
+            self._granted_open = count / (now - max(since, self._opened_at))
+            dear = self._opened_at - self._since > CHEAP
+            self._before = (self._opened_at if dear else self._since, self._count)
+        self._since, self._count = now, 0
+
+    def starved(self, now: float) -> None:
+        """A probe was refused as well: still nothing to be had."""
+        if self._refusal is not None:
+            since, count = self._before
+            self._granted = (count + self._count) / (now - since)
+            self._starved = True
+
+    def opened(self, now: float, closed: float) -> bool:
+        """After a successful probe: lower the ceiling that let the refused requests through.
+
+        Returns:
+            Whether there was anything to learn from.
+        """
+        refusal, self._refusal = self._refusal, None
+        self._opened_at = now
+        if refusal is None:
+            return False
+        rate = self.rate
+        guess = rate.value == math.inf
+        granted = self._estimate(refusal, closed, guess=guess)
+        if granted <= 0:
+            return False
+        self._dear = closed > max(CHEAP, 3 / rate.value)
+        if self._crowded and not guess and not self._starved and now - self._blamed_at > HOLD:
+            self._blamed_at = now
+            self.flight.lower(max(1, refusal.level - 1), closed)
+            return True
+        value = MARGIN * min(granted, rate.value)
+        if rate.climbing:
+            value = max(value, rate.base)
+        rate.lower(max(FLOOR, min(self._told, value)), closed, guess=guess)
+        return True
+
+    def _estimate(self, refusal: Ticket, closed: float, *, guess: bool) -> float:
+        """Requests per second that the service has been granting; see the module's docstring."""
+        rate, granted = self.rate, self._granted
+        burst = (refusal.level - 1) / self._latency
+        if self._starved:
+            granted = max(granted, burst / 4 if guess else rate.value / 2)
+            return max(granted, math.sqrt(rate.base * rate.value)) if rate.climbing else granted
+        if guess:
+            return max(granted, burst if closed < CHEAP else 0.65 * burst)
+        share = (self._accepted + 1) / (self._accepted + self._refused + 1)
+        dry = self._accepted == 0 and self._refused >= 3
+        if self._dear and not dry:
+            granted = self._granted_open
+        elif self._dear or share > 1 / 3:
+            granted = math.sqrt(granted * self._granted_open)
+        sent = self._last - refusal.number + 1
+        speed = min(rate.value, sent / self._span) if sent >= 5 else rate.value
+        return max(granted, speed * share)

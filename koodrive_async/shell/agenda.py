@@ -1,0 +1,182 @@
+"""What a bulk call does next: pieces of batches, and in which order.
+
+A piece is a batch, or what is left of one: ids without an answer, ids refused for now, the halves of
+a batch refused as invalid, a batch that gets its second chance. Old pieces go before fresh batches;
+while a refusal is in doubt (``core/suspicion.py``) one piece goes at a time. Refuses to send, to wait
+and to judge.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from uuid import uuid4
+
+import attrs
+
+from koodrive_async.core.batching import Batch
+from koodrive_async.core.outcomes import Settlement, unsettled
+from koodrive_async.core.suspicion import Suspicion
+from koodrive_async.shell.supply import Supply
+from koodrive_async.shell.trail import Trail
+
+
+@attrs.define(slots=True, eq=False)
+class Piece:
+    """Ids that go into one logical call.
+
+    Attributes:
+        batch: The ids.
+        trail: What happened to this piece.
+        origin: The number of the fresh batch they were cut from.
+        before: Requests that carried these ids before this piece was cut.
+        rounds: How often they were asked again for want of a final answer.
+        last: Whether the second chance is used up.
+        known: Whether the journal was asked about them.
+    """
+
+    batch: Batch
+    trail: Trail
+    origin: int
+    before: int = 0
+    rounds: int = 0
+    last: bool = False
+    known: bool = False
+
+    @property
+    def attempts(self) -> int:
+        """Requests that carried these ids."""
+        return self.before + self.trail.requests
+
+    def as_is(self) -> Settlement:
+        """The outcome, should nothing further happen."""
+        trail = self.trail
+        return unsettled(
+            attempts=self.attempts,
+            ambiguous=trail.ambiguous,
+            refused=trail.refused,
+            error=trail.error,
+            trace_id=trail.trace_id,
+        )
+
+
+class Agenda:
+    """The pieces of one bulk call that are not under way."""
+
+    def __init__(self, supply: Supply, *, began: float, ends: float | None) -> None:
+        self._supply = supply
+        self._began, self._ends = began, ends
+        self._call = uuid4().hex
+        self._number = 0
+        self.suspicion = Suspicion()
+        self._ready: deque[Piece] = deque()
+        self._later: list[tuple[float, int, Piece]] = []
+        self._parked: deque[Piece] = deque()
+        self._second: deque[Piece] = deque()
+        self._dropped: list[Piece] = []
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left, nor will come."""
+        waiting = self._ready or self._later or self._parked or self._second
+        return not waiting and self._supply.exhausted
+
+    def next(self, now: float, busy: int) -> Piece | None:
+        """The piece to send now, if there is one.
+
+        Args:
+            now: The monotonic clock.
+            busy: How many pieces are under way.
+        """
+        while self._later and self._later[0][0] <= now:
+            self._ready.append(heapq.heappop(self._later)[2])
+        if self.suspicion.doubtful:
+            return None if busy else self._next_in_doubt()
+        if self._parked:
+            self.halve(self._parked.popleft())
+        if self._ready:
+            return self._ready.popleft()
+        return self._fresh() or self._chance(busy)
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until `next` may give more by the passing of time alone; None: it won't."""
+        waits = [self._later[0][0] - now] if self._later else []
+        patience = self._supply.patience()
+        return min(waits if patience is None else [*waits, patience], default=None)
+
+    def left(self) -> Iterator[tuple[Settlement, Batch]]:
+        """Everything that was begun or read and not settled, by what is known of it."""
+        later = (piece for _, _, piece in self._later)
+        for piece in (*self._dropped, *self._ready, *later, *self._parked, *self._second):
+            yield piece.as_is(), piece.batch
+
+    # -- what becomes of a piece ------------------------------------------------------------------
+
+    def drop(self, piece: Piece) -> None:
+        """It is not tried again."""
+        self._dropped.append(piece)
+
+    def postpone(self, piece: Piece) -> None:
+        """It gets its second chance when nothing else can go."""
+        self._second.append(piece)
+
+    def again(self, piece: Piece, batch: Batch, due: float) -> Piece:
+        """Some of its ids are asked again, not before `due` on the monotonic clock; the new piece."""
+        rest = self._cut(piece, batch)
+        rest.rounds += 1
+        heapq.heappush(self._later, (due, rest.trail.batch, rest))
+        return rest
+
+    def invalid(self, piece: Piece) -> None:
+        """Refused for its content, with several ids: the culprit is looked for, in one batch at a time."""
+        elsewhere = any(ready.origin != piece.origin for ready in self._ready)
+        if self.suspicion.doubtful and (self.suspicion.cross_check or elsewhere):
+            self._parked.append(piece)
+        else:
+            self.halve(piece)
+
+    def halve(self, piece: Piece) -> None:
+        """Depth first: the sooner a single id is alone, the sooner it is known what was refused."""
+        self._ready.extendleft(self._cut(piece, half) for half in reversed(piece.batch.halves()))
+
+    # -- which is next ----------------------------------------------------------------------------
+
+    def _next_in_doubt(self) -> Piece | None:
+        """Of the batch that is being halved; after a while a whole other one, to compare."""
+        if self.suspicion.cross_check and (piece := self._fresh()):
+            return piece
+        if not self._ready and self._parked:
+            self.halve(self._parked.popleft())
+        return self._ready.popleft() if self._ready else (self._fresh() or self._chance(0))
+
+    def _fresh(self) -> Piece | None:
+        batch = self._supply.take()
+        if batch is None:
+            return None
+        trail = self._trail()
+        return Piece(batch, trail, origin=trail.batch)
+
+    def _chance(self, busy: int) -> Piece | None:
+        if busy or self._later or not self._second:
+            return None
+        used_up = self._second.popleft()
+        piece = self._cut(used_up, used_up.batch)
+        piece.last = True
+        return piece
+
+    def _trail(self) -> Trail:
+        self._number += 1
+        return Trail(self._call, self._number, self._began, ends=self._ends)
+
+    def _cut(self, piece: Piece, batch: Batch) -> Piece:
+        """A piece of a piece: it inherits what may have happened to its ids."""
+        then = piece.trail
+        trail = attrs.evolve(
+            self._trail(),
+            ambiguous=then.ambiguous,
+            refused=then.refused,
+            error=then.error,
+            trace_id=then.trace_id,
+        )
+        return attrs.evolve(piece, batch=batch, trail=trail, before=piece.attempts)

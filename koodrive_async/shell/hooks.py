@@ -1,0 +1,19 @@
+"""Tells hooks what happens; one that raises is logged and does no harm."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from koodrive_async.core.events import Event, Hook
+
+log = logging.getLogger("koodrive_async")
+
+
+def tell(hooks: Sequence[Hook], event: Event) -> None:
+    """Call every hook."""
+    for hook in hooks:
+        try:
+            hook(event)
+        except Exception:  # whatever a caller's hook raises must not touch the call
+            log.exception("a hook failed on %s", type(event).__name__)

@@ -1,0 +1,71 @@
+"""`Ask` and `Trail`: what one logical call wants, and what happened to it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import attrs
+
+from koodrive_async.core.codec import Envelope
+from koodrive_async.core.errors import KooDriveError
+from koodrive_async.core.operations import Operation, Repeat
+from koodrive_async.core.verdict import Meaning
+
+T = TypeVar("T")
+
+
+@attrs.frozen(slots=True)
+class Ask(Generic[T]):
+    """What one logical call asks.
+
+    Attributes:
+        operation: Which operation.
+        path: The absolute path, encoded.
+        read: Makes the value of a good reply, or raises `BadReply`.
+        query: Names and values.
+        body: The exact bytes; empty for none.
+    """
+
+    operation: Operation
+    path: str
+    read: Callable[[Envelope], T]
+    query: Sequence[tuple[str, str]] = ()
+    body: bytes = attrs.field(default=b"", repr=False)
+
+    def may_repeat(self, *, ambiguous: bool) -> bool:
+        """Whether it may be sent again after an attempt that the service may have acted on, or not."""
+        return not ambiguous or self.operation.repeat is Repeat.ALWAYS
+
+
+@attrs.define(slots=True)
+class Trail:
+    """What happened to one logical call so far; true at any moment, also when it is cut.
+
+    Attributes:
+        call: The first part of its trace ids, shared by all batches of a bulk call.
+        batch: The second part.
+        began: When the user's call began, on the monotonic clock.
+        ends: When its deadline is, likewise, or None.
+        requests: Requests sent.
+        charged: How many of them count as attempts.
+        spent: Seconds of the budget used.
+        ambiguous: Whether some request may have reached the service without an answer.
+        refused: The last refusal for certain, or None.
+        error: The last failure of any kind, or None.
+        trace_id: Of the last request.
+        meaning: Of the last request; None while none is answered for.
+    """
+
+    call: str
+    batch: int
+    began: float
+    ends: float | None = None
+    requests: int = 0
+    charged: int = 0
+    spent: float = 0.0
+    ambiguous: bool = False
+    refused: KooDriveError | None = None
+    error: KooDriveError | None = None
+    trace_id: str = ""
+    meaning: Meaning | None = None

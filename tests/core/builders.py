@@ -1,0 +1,96 @@
+"""Values that several tests of the core need, made in one line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+
+from koodrive_async.core.codec import Envelope, parse_object, read_envelope
+from koodrive_async.core.errors import ConnectionLost, InvalidRequest, Throttled
+from koodrive_async.core.outcomes import CancelReport, ShareOutcome, Status
+from koodrive_async.core.wire import Reply
+
+#: The date of the signing vectors, as an HTTP-date and in seconds since the epoch.
+HTTP_DATE = "Mon, 09 Sep 2024 03:33:25 GMT"
+EPOCH = 1725852805.0
+
+TRACE = "t" * 58
+
+
+def as_bytes(body: Any) -> bytes:
+    """Bytes as they are, a text as HTML or the like, anything else as JSON."""
+    if isinstance(body, bytes):
+        return body
+    return body.encode() if isinstance(body, str) else json.dumps(body).encode()
+
+
+def reply(status: int = 200, body: Any = b"", **headers: str) -> Reply:
+    """A reply; `retry_after="2"` is the header ``retry-after: 2``."""
+    pairs = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    return Reply(status, pairs, as_bytes(body))
+
+
+def envelope(body: Any) -> Envelope:
+    return read_envelope(parse_object(as_bytes(body)))
+
+
+def report_of(*outcomes: tuple[str, Status], requests: int = 0, elapsed: float = 0.0) -> CancelReport:
+    return CancelReport(
+        (ShareOutcome(share_id, status) for share_id, status in outcomes), requests=requests, elapsed=elapsed
+    )
+
+
+# -- strategies -----------------------------------------------------------------------------------
+
+encodable = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+_codes = st.sampled_from([0, "0", 13000309, "13000102", "APIG.0308", None, True, 0.0, "", [], 10**80])
+_share_ids = st.sampled_from(["a", "b", "c", "d", "7", 7, "foreign", None, True, 1.5, {}, ""])
+_items = st.fixed_dictionaries(
+    {}, optional={"shareId": _share_ids, "code": _codes, "msg": json_values, "message": json_values}
+)
+
+#: What a service could answer on a bad day: the right names, with anything under them.
+wild_replies = st.fixed_dictionaries(
+    {},
+    optional={
+        "code": _codes | json_values,
+        "msg": json_values,
+        "error": json_values | st.fixed_dictionaries({"errorData": json_values}),
+        "error_code": json_values,
+        "error_msg": json_values,
+        "request_id": json_values,
+        "subResponseList": json_values | st.lists(_items | json_values, max_size=6),
+        "link": json_values | st.dictionaries(st.sampled_from(["shareId", "status", "permission"]), json_values),
+    },
+)
+
+_ERRORS = [None, ConnectionLost("lost"), InvalidRequest("no", code="13000102"), Throttled("slow down")]
+
+outcomes = st.builds(
+    ShareOutcome,
+    share_id=st.sampled_from("abcdefg"),
+    status=st.sampled_from(Status),
+    code=st.sampled_from(["", "0", "13000309"]),
+    message=st.sampled_from(["", "Success."]),
+    attempts=st.integers(0, 9),
+    trace_id=st.sampled_from(["", TRACE]),
+    error=st.sampled_from(_ERRORS),
+)
+
+reports = st.builds(
+    CancelReport,
+    st.lists(outcomes, max_size=8),
+    requests=st.integers(0, 1000),
+    elapsed=st.floats(0, 1e6),
+)

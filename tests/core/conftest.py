@@ -1,0 +1,7 @@
+"""Settings for the tests of the core: they are pure, so nothing here opens, waits or patches."""
+
+from hypothesis import settings
+
+# A shared machine may stop a test for longer than hypothesis's 0.2 s; nothing here can hang.
+settings.register_profile("core", deadline=None)
+settings.load_profile("core")

@@ -1,0 +1,77 @@
+"""Every code block of README runs; its two commands are what the gate runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from koodrive_async.testing import Emulator
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+SHELL = [code for language, code in BLOCKS if language == "bash"]
+
+#: How each block is put to use; a block that nobody knows how to run fails.
+USES = {
+    "async def clean_up": "",  # runs by itself
+    "async def stream": """
+import anyio
+report = anyio.run(stream, IDS)
+assert report and sum(report.counts.values()) == len(IDS), report
+""",
+    "FastAPI(": """
+from fastapi.testclient import TestClient
+with TestClient(app) as web:
+    answer = web.post("/shares/cancel", json=IDS)
+    assert answer.json() == {"cancelled": len(IDS)}, answer.text
+""",
+}
+
+
+@pytest.fixture
+def emulator():
+    with Emulator(
+        shares=["1689759841444195840", *(str(1689759841444195841 + n) for n in range(149))]
+    ) as emulator:
+        yield emulator
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=lambda code: code.split("\n", 1)[0][:40])
+def test_python_block_runs(code: str, emulator: Emulator):
+    uses = [use for sign, use in USES.items() if sign in code]
+    assert len(uses) == 1, "tell USES how to run this block"
+    code = code.replace("https://intl.myhuaweicloud-koodrive.com", emulator.url)
+    program = f"IDS = {list(emulator.share_ids)!r}\n{code}\n{uses[0]}"
+    environment = {**os.environ, **emulator.environ()}
+    ran = subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert emulator.cancelled, "nothing was cancelled"
+
+
+def test_the_example_is_short():
+    lines = [line for line in PYTHON[0].splitlines() if line.strip()]
+    assert len(lines) <= 15
+
+
+def test_shell_blocks_are_the_two_commands():
+    assert [block.strip().rsplit(" && ", 1)[1] for block in SHELL[:2]] == [
+        ".venv/bin/koodrive demo",
+        ".venv/bin/pytest",
+    ]
+    for command in SHELL[:2]:
+        assert re.fullmatch(
+            r"python3 -m venv \.venv && \.venv/bin/pip install -q -e '\.\[[a-z,]+\]' && \.venv/bin/(koodrive demo|pytest)\n",
+            command,
+        )
+    assert "grep -m1" in (ROOT / ".ci/run").read_text(), "the gate reads the test command from README"
