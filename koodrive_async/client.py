@@ -15,12 +15,20 @@ from koodrive_async.core import operations
 from koodrive_async.core.batching import BATCH_SIZE, check_share_id, check_text, refuse_single
 from koodrive_async.core.codec import dump, read_cancel_reply, read_model
 from koodrive_async.core.credentials import AppCredentials, Credentials, TokenCredentials
+from koodrive_async.core.endpoint import Endpoint
 from koodrive_async.core.errors import ConfigurationError, InvalidShareId
 from koodrive_async.core.events import Hook, Progress
 from koodrive_async.core.models import CancelReply, CommonShareLink
 from koodrive_async.core.outcomes import CancelReport
 from koodrive_async.core.pairing import GONE_CODES, Rules
-from koodrive_async.core.settings import Network, Pace, RetryPolicy, Timeout
+from koodrive_async.core.settings import (
+    Network,
+    Pace,
+    RetryPolicy,
+    Timeout,
+    check_callables,
+    check_kind,
+)
 from koodrive_async.core.wire import Middleware
 from koodrive_async.shell.call import Caller
 from koodrive_async.shell.clock import Clock
@@ -29,7 +37,7 @@ from koodrive_async.shell.lifecycle import Lifecycle
 from koodrive_async.shell.stream import CancelStream, Job
 from koodrive_async.shell.supply import ShareIds, read_all
 from koodrive_async.shell.trail import Ask
-from koodrive_async.shell.transport import Endpoint, Wire
+from koodrive_async.shell.transport import Wire
 
 if TYPE_CHECKING:
     import httpx
@@ -79,11 +87,12 @@ class AsyncShareClient:
     ) -> None:
         if transport != "default":
             raise ConfigurationError(f"there is no transport {transport!r}")
+        check_kind("network", network, Network)
         self._shared = _Shared(
             wire=Wire(Endpoint.parse(endpoint), network, http),
             rules=Rules(gone=_codes(gone_codes), again=_codes(item_retry_codes)),
-            middleware=tuple(middleware),
-            hooks=tuple(hooks),
+            middleware=check_callables("middleware", middleware),
+            hooks=check_callables("hooks", hooks),
         )
         self._owner = True
         self._caller = self._shared.caller(credentials, timeout, retry, pace)
@@ -146,7 +155,7 @@ class AsyncShareClient:
             await self._shared.aclose()
 
     def __repr__(self) -> str:
-        return f"<AsyncShareClient {self._shared.wire.endpoint.url} {self._caller.sender.credentials!r}>"
+        return f"<AsyncShareClient {self._shared.wire.endpoint} {self._caller.sender.credentials!r}>"
 
     # -- cancelling -------------------------------------------------------------------------------
 
@@ -302,8 +311,10 @@ class _Shared:
 
     def caller(self, credentials: Credentials, timeout: Timeout, retry: RetryPolicy, pace: Pace) -> Caller:
         """Who makes the requests of a view; those with equal credentials and pace share a gate."""
-        if not isinstance(credentials, TokenCredentials | AppCredentials):
-            raise ConfigurationError("credentials must be TokenCredentials or AppCredentials")
+        check_kind("credentials", credentials, TokenCredentials, AppCredentials)
+        check_kind("timeout", timeout, Timeout)
+        check_kind("retry", retry, RetryPolicy)
+        check_kind("pace", pace, Pace)
         known = self._callers.get((credentials, pace))
         if known is None:
             known = Caller.make(

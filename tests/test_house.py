@@ -221,8 +221,9 @@ def test_whatever_is_public_has_a_docstring(file):
         for node in ast.iter_child_nodes(owner):
             if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
-            is_overload = any("overload" in ast.unparse(decorator) for decorator in node.decorator_list)
-            if node.name.startswith("_") or is_overload:
+            decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+            is_twin = any(name.endswith(("overload", ".setter", ".deleter")) for name in decorators)
+            if node.name.startswith("_") or is_twin:
                 continue
             if not ast.get_docstring(node):
                 bare.append(prefix + node.name)

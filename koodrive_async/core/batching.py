@@ -37,7 +37,7 @@ def check_share_id(value: object, position: int | None = None) -> str:
     elif not value.isprintable() or " " in value:
         reason = f"contains blanks or characters that don't print: {shown}"
     else:
-        return str(value)
+        return str.__str__(value)  # of a subclass, the text that it is, not the one it shows
     raise InvalidShareId(f"a share id{where} {reason}", position=position)
 
 

@@ -43,6 +43,11 @@ CARE: Final = 10.0
 """... but at least so many times as long as the gate was closed: trying for more shall cost a tenth at most,
 also where every refusal closes the gate for long ..."""
 
+RARE: Final = 30.0
+"""... and for at least so many requests: where they are few, one of 30 may be refused, not one of ten ...
+
+"""
+
 CARE_CAP: Final = 60.0
 """... up to so many seconds."""
 
@@ -50,10 +55,11 @@ CLIMB: Final = 0.02
 """Growth per second when a climb begins: slow, as the limit is near and shall be met gently ..."""
 
 HASTE: Final = 0.05
-"""... and growth of that growth, per second squared: it is far if not met soon. Eightfold after five seconds."""
+"""... and growth of that growth, per second squared: far if not met soon. Eightfold after five seconds."""
 
 EXPLORE: Final = 6.0
-"""The first estimate is a guess from a few answers: it is not held, but climbs as after so many seconds."""
+"""The first estimate is a guess from a few answers: it is not held, but climbs as after so many seconds,
+unless refusals turn out to be dear."""
 
 STEP: Final = 5.0
 """Longest time between two successes that counts as climbing, seconds: idleness teaches nothing."""
@@ -99,8 +105,8 @@ class Ceiling:
         agrees = 0.9 * self.base <= value <= 1.1 * self.base
         self._hold = min(HOLD_CAP, 2 * max(self._hold, HOLD / 2)) if agrees else HOLD
         self._hold = max(self._hold, min(CARE_CAP, CARE * closed))
-        if guess:
-            self._hold = -EXPLORE if closed < CHEAP else self._hold
+        if guess and closed < CHEAP:
+            self._hold = -EXPLORE
         self.value = self.base = value
         self._age = 0.0
         self._bound_since = None
@@ -240,10 +246,14 @@ class Capacity:
             self._blamed_at = now
             self.flight.lower(max(1, refusal.level - 1), closed)
             return True
+        if guess and self._told < math.inf:
+            rate.lower(self._told, closed)
+            return True
         value = MARGIN * min(granted, rate.value)
         if rate.climbing:
             value = max(value, rate.base)
-        rate.lower(max(FLOOR, min(self._told, value)), closed, guess=guess)
+        value = max(FLOOR, min(self._told, value))
+        rate.lower(value, max(closed, RARE / value / CARE), guess=guess)
         return True
 
     def _estimate(self, refusal: Ticket, closed: float, *, guess: bool) -> float:
@@ -254,7 +264,7 @@ class Capacity:
             granted = max(granted, burst / 4 if guess else rate.value / 2)
             return max(granted, math.sqrt(rate.base * rate.value)) if rate.climbing else granted
         if guess:
-            return max(granted, burst if closed < CHEAP else 0.65 * burst)
+            return max(granted, burst if closed < CHEAP else 0.7 * burst)
         share = (self._accepted + 1) / (self._accepted + self._refused + 1)
         dry = self._accepted == 0 and self._refused >= 3
         if self._dear and not dry:

@@ -80,7 +80,7 @@ class KooDriveError(Exception):
         return f"{self._summary()} ({text})" if text else self._summary()
 
     def _summary(self) -> str:
-        return str(self.args[0]) if self.args else type(self).__name__
+        return str(self.args[0] if self.args else "") or type(self).__name__
 
     def detached(self) -> Self:
         """This error without traceback and cause, so that keeping it keeps no frame alive."""

@@ -145,7 +145,10 @@ class ShareOutcome:
             attempts=self.attempts,
             trace_id=self.trace_id,
             error=self.error,
-            answered=bool(self.code) and self.status is not Status.UNKNOWN,
+            # A refusal of the whole request has an HTTP status, that of one id has none.
+            answered=bool(self.code)
+            and self.status is not Status.UNKNOWN
+            and not getattr(self.error, "status", 0),
         )
 
 

@@ -45,7 +45,7 @@ PAUSE_FIXED: Final = 0.25
 """The same where nothing is learnt (`adaptive=False`), and only the pause helps."""
 
 PAUSE_GROWTH: Final = 1.5
-"""Growth of the pause with every probe that is refused: the gate opens at most a third of the time too late."""
+"""Growth of the pause with every refused probe: at most a third of the time closed is too long."""
 
 OUTAGE_PAUSE: Final = 0.5
 """First pause of an outage, seconds; doubles with every probe that fails."""

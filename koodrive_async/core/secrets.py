@@ -16,7 +16,7 @@ MESSAGE = 600
 _ECHOES = re.compile(
     r"(?P<name>(?:access_?token|refresh_?token|app_?secret|kdstoken|extract_?code|password|signature|app_?id)"
     r"[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&]+"
-    r"|(?P<scheme>\b(?:Bearer[+ ]|AT ))[^\s\"',;]+",
+    r"|(?P<scheme>\b(?:Bearer[+ ]|(?-i:AT )))[^\s\"',;]+",
     re.IGNORECASE,
 )
 
@@ -48,12 +48,10 @@ class Secret:
 
 def scrub(text: str, secrets: tuple[str, ...] = (), *, limit: int = MESSAGE) -> str:
     """The text without the given secrets and whatever looks like one, printable, cut at `limit`."""
-    # Cut before the patterns run, so that a hostile reply of megabytes costs nothing; with room
-    # for a secret that straddles the cut, which is cut again below.
-    text = text[: limit * 4]
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # of secrets within each other the longest first
         if secret:
             text = text.replace(secret, MASK)
+    text = text[: limit * 4]  # before the patterns run, so that a hostile reply of megabytes costs little
     text = _ECHOES.sub(lambda hit: (hit["name"] or hit["scheme"] or "") + MASK, text)
     if not text.isprintable():
         text = "".join(char if char.isprintable() else " " for char in text)

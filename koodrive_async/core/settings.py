@@ -6,6 +6,7 @@ Each refuses a value that can't work when it is made. Times are seconds.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -39,6 +40,30 @@ def _whole(*, at_least: int) -> Validator:
             )
 
     return check
+
+
+def check_kind(name: str, value: object, *kinds: type) -> None:
+    """Refuse a setting of the wrong kind before it does harm somewhere deep.
+
+    Raises:
+        ConfigurationError: It is.
+    """
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise ConfigurationError(f"{name} must be {wanted}, not {type(value).__name__}")
+
+
+def check_callables(name: str, values: object) -> tuple[Any, ...]:
+    """The functions of a sequence.
+
+    Raises:
+        ConfigurationError: It is no sequence of functions.
+    """
+    if isinstance(values, Iterable) and not isinstance(values, str):
+        functions = tuple(values)
+        if all(callable(function) for function in functions):
+            return functions
+    raise ConfigurationError(f"{name} must be a sequence of functions")
 
 
 seconds = _number(at_least=0)

@@ -154,6 +154,7 @@ class Engine:
     async def _work(self, tasks: TaskGroup) -> None:
         while (piece := await self._next()) is not None:
             self._running.add(piece)
+            piece.trail.on_rest = self.ring
             if not self._idle and len(self._running) == self._workers:
                 self._spawn(tasks)
             try:
@@ -167,8 +168,7 @@ class Engine:
         while not self._stopping:
             now = time.monotonic()
             busy = len(self._running)
-            # Beyond the gate's limit a piece would only stand in line, and be sent when all else says stop.
-            piece = self._agenda.next(now, busy) if busy < self._caller.gate.limit else None
+            piece = self._agenda.next(now, busy) if self._may_begin() else None
             if piece is not None:
                 return piece
             if not busy and self._agenda.empty:
@@ -181,6 +181,11 @@ class Engine:
                 self._idle -= 1
         self.stop()
         return None
+
+    def _may_begin(self) -> bool:
+        """Beyond the gate's limit a piece would only stand in line, and be sent when all else says stop."""
+        limit = self._caller.gate.limit
+        return len(self._running) < limit or sum(not p.trail.resting for p in self._running) < limit
 
     # -- one piece --------------------------------------------------------------------------------
 
@@ -255,6 +260,8 @@ class Engine:
 
     async def _failed(self, piece: Piece, error: KooDriveError) -> None:
         match piece.trail.meaning:
+            case _ if error.gave_up == "deadline":
+                self._agenda.drop(piece)
             case Meaning.INVALID:
                 await self._invalid(piece, error)
             case Meaning.TRANSIENT if error.gave_up in ("attempts", "budget") and not piece.last:
@@ -286,6 +293,7 @@ class Engine:
                 code=code,
                 message=getattr(error, "message", ""),
                 error=None if gone else error.detached(),
+                answered=gone,
             )
             await self._settle([(settlement, piece.batch)])
         else:

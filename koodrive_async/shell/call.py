@@ -15,11 +15,12 @@ from uuid import uuid4
 import anyio
 import attrs
 import tenacity
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from koodrive_async.core.credentials import Credentials
-from koodrive_async.core.errors import AuthFailed, KooDriveError
+from koodrive_async.core.errors import AttemptTimeout, AuthFailed, KooDriveError, Sent
 from koodrive_async.core.events import Hook, RetryScheduled
-from koodrive_async.core.pacing import backoff
+from koodrive_async.core.pacing import Signal, backoff
 from koodrive_async.core.settings import Pace, RetryPolicy, Timeout
 from koodrive_async.core.verdict import Meaning, Verdict
 from koodrive_async.core.wire import Middleware
@@ -128,9 +129,14 @@ class Caller:
 
         async def sleep(delay: float) -> None:
             begun = time.monotonic()
-            await anyio.sleep(delay)
-            trail.spent += time.monotonic() - begun
-            await self.gate.retry_turn()
+            trail.resting = True
+            trail.on_rest()
+            try:
+                await anyio.sleep(delay)
+                trail.spent += time.monotonic() - begun
+                await self.gate.retry_turn()
+            finally:
+                trail.resting = False
 
         controller = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(_Transient),
@@ -182,9 +188,13 @@ class Caller:
         resigned = 0
         while True:
             trail.meaning = None
+            await checkpoint_if_cancelled()  # a cancelled call sends nothing more, also when no wait says so
             token = await self.auth.ready()
             ticket = await self.gate.enter(since=trail.began, patience=self.retry.patience)
             begun = time.monotonic()
+            if trail.ends is not None and begun >= trail.ends:
+                self.gate.leave(ticket, Signal.NEUTRAL)
+                raise _too_late()
             limit = self._limit(trail, drain)
             verdict, signed_at = await self.sender.attempt(ask, trail, drain, token, ticket, limit=limit)
             match verdict.meaning:
@@ -237,6 +247,12 @@ def _failure(state: tenacity.RetryCallState) -> _Transient:
     failure = state.outcome.exception()
     assert isinstance(failure, _Transient)
     return failure
+
+
+def _too_late() -> AttemptTimeout:
+    error = AttemptTimeout("the deadline passed before it could be sent", sent=Sent.NO)
+    error.gave_up = "deadline"
+    return error
 
 
 def _signed_off(error: KooDriveError, trail: Trail) -> KooDriveError:

@@ -45,6 +45,7 @@ class Gate:
         self._emit = emit
         self._line: deque[_Waiter] = deque()
         self._why: KooDriveError | None = None
+        self._asked_until = -math.inf
         self._closed = False
         self._told = self._state()
 
@@ -120,11 +121,12 @@ class Gate:
         ceiling: float | None = None,
     ) -> None:
         """Give a permit back, with what its attempt said."""
+        now = time.monotonic()
         if signal in (Signal.THROTTLED, Signal.FAILED):
             self._why = error
-        self._pacer.finish(
-            time.monotonic(), ticket, signal, batch=batch, retry_after=retry_after, ceiling=ceiling
-        )
+        if signal is Signal.THROTTLED and retry_after is not None:
+            self._asked_until = max(self._asked_until, now + retry_after)
+        self._pacer.finish(now, ticket, signal, batch=batch, retry_after=retry_after, ceiling=ceiling)
         self._tell()
         self._serve()
         self._wake()
@@ -179,8 +181,8 @@ class Gate:
             return math.inf
         now = time.monotonic()
         waited = min(self._pacer.stalled(now), now - waiter.since)
-        hopeless = self._pacer.opens_at - now > patience - waited
-        if waited >= patience or (hopeless and isinstance(self._why, Throttled)):
+        hopeless = self._asked_until - now > patience - waited
+        if waited >= patience or hopeless:
             error = copy.copy(self._why) if self._why else Throttled("the gate stayed closed")
             error.gave_up = "patience" if waited >= patience else "retry-after"
             raise error

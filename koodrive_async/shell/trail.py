@@ -55,6 +55,8 @@ class Trail:
         error: The last failure of any kind, or None.
         trace_id: Of the last request.
         meaning: Of the last request; None while none is answered for.
+        resting: Whether it waits out a back-off, so that others may go meanwhile.
+        on_rest: Called when such a wait begins.
     """
 
     call: str
@@ -69,3 +71,5 @@ class Trail:
     error: KooDriveError | None = None
     trace_id: str = ""
     meaning: Meaning | None = None
+    resting: bool = False
+    on_rest: Callable[[], None] = lambda: None

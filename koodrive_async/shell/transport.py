@@ -14,14 +14,13 @@ import time
 import urllib.request
 import zlib
 from collections.abc import AsyncIterator
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Self
 
 import anyio
-import attrs
 import httpx
 
 from koodrive_async.core.codec import bad_reply
+from koodrive_async.core.endpoint import Endpoint
 from koodrive_async.core.errors import (
     AttemptTimeout,
     BadReply,
@@ -37,51 +36,6 @@ from koodrive_async.core.wire import Reply, Request
 #: How long the polite end of a connection may take.
 _CLOSING = 1.0
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-@attrs.frozen(slots=True)
-class Endpoint:
-    """Where the service is: scheme, host and port; checked.
-
-    Attributes:
-        url: Scheme and authority, without a path.
-        host: The value of ``Host`` as on the wire.
-    """
-
-    url: httpx.URL = attrs.field(repr=str)
-    host: str
-
-    @classmethod
-    def parse(cls, text: object) -> Endpoint:
-        """The endpoint from what a caller wrote.
-
-        Raises:
-            ConfigurationError: No https URL of a host; http is for loopback only, since it would
-                show the credentials to whoever carries the packets.
-        """
-        if not isinstance(text, str) or not text.isascii() or not text.isprintable() or " " in text:
-            raise ConfigurationError("the endpoint must be an https URL such as 'https://host'")
-        try:
-            parts = urlsplit(text)
-            url = httpx.URL(text)
-            _ = parts.port
-        except (ValueError, httpx.InvalidURL):
-            raise ConfigurationError("the endpoint is no URL") from None
-        if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise ConfigurationError("the endpoint must be an https URL such as 'https://host'")
-        if parts.username or parts.password or parts.query or parts.fragment or parts.path not in ("", "/"):
-            raise ConfigurationError("the endpoint is scheme and host only: no user, path, query or fragment")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
-            raise ConfigurationError(
-                f"http://{parts.hostname} would send the credentials in the clear; http is for loopback"
-            )
-        return cls(url=url.copy_with(raw_path=b"/"), host=url.netloc.decode("ascii"))
-
-
-def _is_loopback(host: str) -> bool:
-    return host in _LOOPBACK or (host.startswith("127.") and host.replace(".", "").isdigit())
-
 
 def _proxy(endpoint: Endpoint, network: Network) -> httpx.Proxy | None:
     """The proxy to go through, if any.
@@ -90,13 +44,12 @@ def _proxy(endpoint: Endpoint, network: Network) -> httpx.Proxy | None:
         ConfigurationError: It would see the credentials, or is no proxy's URL.
     """
     where = network.proxy
-    scheme = endpoint.url.scheme
-    if where is None and network.trust_env and not urllib.request.proxy_bypass(endpoint.url.host):
+    if where is None and network.trust_env and not urllib.request.proxy_bypass(endpoint.hostname):
         found = urllib.request.getproxies()
-        where = found.get(scheme, found.get("all"))
+        where = found.get(endpoint.scheme, found.get("all"))
     if where is None:
         return None
-    if scheme == "http":
+    if endpoint.scheme == "http":
         raise ConfigurationError(
             "a proxy would see the credentials of an http endpoint; use https or no proxy"
         )
@@ -153,7 +106,7 @@ class SlotTransport(httpx.AsyncBaseTransport):
     def __init__(self, endpoint: Endpoint, network: Network) -> None:
         self._network = network
         self._proxy = _proxy(endpoint, network)
-        self._secure = endpoint.url.scheme == "https"
+        self._secure = endpoint.scheme == "https"
         self._tls: ssl.SSLContext | None = network.tls
         self._idle: list[_Slot] = []
         self._closed = False
@@ -217,6 +170,24 @@ class SlotTransport(httpx.AsyncBaseTransport):
             await self._idle.pop().aclose()
 
 
+class _Body(httpx.AsyncByteStream):
+    """A request's body in one piece; no generator, which a broken connection would leave suspended."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, body: bytes) -> None:
+        self._left = body
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        body, self._left = self._left, b""
+        return body
+
+
 # -- one request ----------------------------------------------------------------------------------
 
 
@@ -227,6 +198,7 @@ class Wire:
         if http is not None and not isinstance(http, httpx.AsyncClient):
             raise ConfigurationError(f"http must be an httpx.AsyncClient, not {type(http).__name__}")
         self.endpoint = endpoint
+        self._url = httpx.URL(str(endpoint))
         self._limit = network.max_reply_bytes
         self._borrowed = http is not None
         self._http = http or httpx.AsyncClient(
@@ -260,11 +232,14 @@ class Wire:
         )
 
     def _build(self, request: Request, timeout: Timeout) -> httpx.Request:
+        headers = [("Host", self.endpoint.host), *request.headers]
+        if request.body:
+            headers.append(("Content-Length", str(len(request.body))))
         built = httpx.Request(
             request.method,
-            self.endpoint.url.copy_with(raw_path=request.target.encode("ascii")),
-            headers=list(request.headers),
-            content=request.body or None,
+            self._url.copy_with(raw_path=request.target.encode("ascii")),
+            headers=headers,
+            stream=_Body(request.body),
             extensions={
                 "timeout": {
                     "connect": timeout.connect,
@@ -304,19 +279,31 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
     inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if "gzip" in coding else None
     pieces: list[bytes] = []
     size = 0
-    async for chunk in response.aiter_raw():
-        piece = chunk
-        if inflater is not None:
-            try:
-                piece = inflater.decompress(chunk, limit - size + 1)
-            except zlib.error:
-                raise BadReply(
-                    "a reply that is no gzip, though it says so", status=response.status_code
-                ) from None
-        size += len(piece)
-        pieces.append(piece)
-        if size > limit:
-            raise bad_reply(f"a reply of more than {limit} bytes", pieces[0], status=response.status_code)
+    failure: BadReply | None = None
+    # Leaving the loop by an exception would leave half a dozen generators inside httpx suspended (trio
+    # warns of each); a cancelled read ends the innermost one, and all the others with it.
+    with anyio.CancelScope() as reading:
+        async for chunk in response.aiter_raw():
+            if failure is not None:
+                continue
+            piece = chunk
+            if inflater is not None:
+                try:
+                    piece = inflater.decompress(chunk, limit - size + 1)
+                except zlib.error:
+                    failure = BadReply(
+                        "a reply that is no gzip, though it says so", status=response.status_code
+                    )
+            size += len(piece)
+            pieces.append(piece)
+            if size > limit:
+                failure = bad_reply(
+                    f"a reply of more than {limit} bytes", pieces[0], status=response.status_code
+                )
+            if failure is not None:
+                reading.cancel()
+    if failure is not None:
+        raise failure
     if inflater is not None and not inflater.eof:
         raise BadReply("a gzip reply that is cut short", status=response.status_code)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

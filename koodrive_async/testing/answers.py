@@ -56,7 +56,7 @@ class Answer:
         names = {name for name, _ in pairs}
         if self.dated and b"date" not in names:
             pairs.append((b"date", date.encode("ascii")))
-        bodyless = self.status < 200 or self.status in {204, 304}  # noqa: PLR2004 - HTTP's own numbers
+        bodyless = self.status < 200 or self.status in {204, 304}
         if not bodyless and not names & {b"content-length", b"transfer-encoding"}:
             pairs.append((b"content-length", b"%d" % (len(self.body) if length is None else length)))
         return pairs
@@ -99,7 +99,7 @@ def throttle_text(limit: float = 20, period: str = "1 second") -> str:
     )
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the program
+class Refusal(Exception):
     """Ends the handling of a request with this answer."""
 
     def __init__(self, answer: Answer) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Cut = Literal["rst", "fin"]
 
 
-class NeedsSocket(RuntimeError):  # noqa: N818 - reads as what it says
+class NeedsSocket(RuntimeError):
     """This fault works on a real connection only: serve the emulator with `with Emulator(...)`."""
 
     def __init__(self, what: str) -> None:

@@ -171,6 +171,7 @@ class Drip(Fault):
         """Send slowly."""
         answer = exchange.act()
         if self.head:
+            answer = answer.with_headers([("connection", "close")])
             await exchange.raw(
                 _cut_up(answer.wire(exchange.world.date()), self.size),
                 pause=self.interval,

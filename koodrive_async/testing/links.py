@@ -65,7 +65,7 @@ def list_files(world: World, call: Call) -> Answer:
     keys = {1: lambda file: file.name, 2: lambda file: file.size, 4: lambda file: file.edited}
     if sort not in keys:
         raise bad("sortType must be 1, 2 or 4")
-    files.sort(key=keys[sort], reverse=direction == 2)  # noqa: PLR2004 - descending
+    files.sort(key=keys[sort], reverse=direction == 2)
     start = int(cursor)
     reached = start + size
     more = {"nextCursor": str(reached)} if reached < len(files) else {}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _EXTRACT_CODE = re.compile(r"[0-9a-zA-Z]{8}")
 _MAX_COMMENT = 511
+_YEAR_10000 = 253_402_300_800
 _CARRIER_TIME = "%Y-%m-%d %H:%M:%S"
 
 
@@ -30,7 +31,7 @@ def create_share(world: World, call: Call) -> Answer:
     """POST /share."""
     carrier = world.edition == "carrier"
     scope = call.number("scope", 1, 3)
-    if carrier and scope == 2:  # noqa: PLR2004 - a scope is a number here
+    if carrier and scope == 2:
         raise bad("scope must be 1 or 3")
     files = call.strings("fileIds", 1, MAX_IDS)
     container = call.text("containerId")
@@ -183,9 +184,15 @@ def _expiry(call: Call) -> float | None:
     value = call.text("expireTime", required=False)
     if not value:
         return None
+    form = bad("expireTime must look like 2025-05-27 01:37:49 or 2025-05-29T02:00:39.952Z")
     try:
         if "T" in value:
-            return datetime.fromisoformat(value).timestamp()
-        return datetime.strptime(value, _CARRIER_TIME).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        raise bad("expireTime must look like 2025-05-27 01:37:49 or 2025-05-29T02:00:39.952Z") from None
+            found = datetime.fromisoformat(value)
+        else:
+            found = datetime.strptime(value, _CARRIER_TIME).replace(tzinfo=UTC)
+        moment = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise form from None
+    if not 0 <= moment < _YEAR_10000:
+        raise form
+    return moment

@@ -39,7 +39,7 @@ def page(world: World, call: Call, book: Book, hidden: Marks) -> Page:
     """The page a query asks for."""
     size = call.query_number("pageSize", 1, 100, 100)
     call.query_number("sortType", 4, 4, 4)
-    newest_first = call.query_number("sortDirection", 1, 2, 2) == 2  # noqa: PLR2004 - descending
+    newest_first = call.query_number("sortDirection", 1, 2, 2) == 2
     cursor = call.query.get("pageCursor") or "0"
     empty_seen = cursor.endswith(_EMPTY_SEEN)
     cursor = cursor.removesuffix(_EMPTY_SEEN)

@@ -160,8 +160,6 @@ def check_date(world: World, headers: dict[str, str], prefix: str, code: str) ->
 
 def check_token(world: World, value: str) -> None:
     """The access token must be in force."""
-    if value.startswith("HMAC-SHA256"):
-        raise gateway_refusal(401, "APIG.0301", f"{_IAM}this API does not accept app authentication")
     if not world.tokens.use(value):
         if Tokens.bare(value) in world.tokens.expired:
             raise gateway_refusal(401, "APIG.0307", "The token must be updated.")

@@ -117,33 +117,33 @@ def describe(
     bits = mix(seed, number)
     shared_at = at - 400 * DAY * (total - number) / max(total, 1) - (bits & 0xFFF) / 4096
     percent = bits % 100
-    named = carrier or percent >= 70  # noqa: PLR2004
-    scope = (1 if percent < 50 else 3) if carrier else (2 if percent < 60 else 1 if percent < 70 else 3)  # noqa: PLR2004
+    named = carrier or percent >= 70
+    scope = (1 if percent < 50 else 3) if carrier else (2 if percent < 60 else 1 if percent < 70 else 3)
     fate = (bits >> 8) % 100
     files = 1 + (bits >> 16) % 4 if (bits >> 15) & 1 else 1
     name = f"{_pick(bits >> 20, _WORDS)}-{number}{_pick(bits >> 24, _ENDINGS)}"
-    receivers = (_PEOPLE[(bits >> 30) % 3],) if named and scope == 3 else ()  # noqa: PLR2004
+    receivers = (_PEOPLE[(bits >> 30) % 3],) if named and scope == 3 else ()
     return Share(
         share_id=share_id,
         short_url=short_url,
         owner=owner,
         name=name if files == 1 else f"{name} and other files",
         scope=scope,
-        status=1 if fate < 4 else 2 if fate < 7 else 0,  # noqa: PLR2004
+        status=1 if fate < 4 else 2 if fate < 7 else 0,
         shared_at=shared_at,
         updated_at=shared_at,
-        expires=None if fate == 99 else shared_at + DAY * _VALID_DAYS[(bits >> 34) % 8],  # noqa: PLR2004
+        expires=None if fate == 99 else shared_at + DAY * _VALID_DAYS[(bits >> 34) % 8],
         extract_code=opaque("", bits, 8) if (bits >> 38) % 4 == 0 else "",
         comment="for review" if (bits >> 42) % 5 == 0 else "",
-        views=0 if (bits >> 46) % 5 < 2 else (bits >> 49) % 37,  # noqa: PLR2004
+        views=0 if (bits >> 46) % 5 < 2 else (bits >> 49) % 37,
         downloads=(bits >> 52) % 3,
         saves=(bits >> 54) % 2,
         container_id=opaque("IAAB", seed + number % 7, 30),
         files=files,
         users=receivers,
-        depts=() if carrier or scope != 3 or bits & 0x700000 else (_DEPARTMENTS[number % 2],),  # noqa: PLR2004
-        groups=() if carrier or scope != 3 or bits & 0x3000000 else _GROUPS,  # noqa: PLR2004
-        phones=(f"138****{number % 10_000:04d}",) if carrier and scope == 3 else (),  # noqa: PLR2004
+        depts=() if carrier or scope != 3 or bits & 0x700000 else (_DEPARTMENTS[number % 2],),
+        groups=() if carrier or scope != 3 or bits & 0x3000000 else _GROUPS,
+        phones=(f"138****{number % 10_000:04d}",) if carrier and scope == 3 else (),
     )
 
 

@@ -116,7 +116,7 @@ class Book:
 
     def number_of(self, short_url: str) -> int | None:
         """The share behind a short code."""
-        if not (short_url.isascii() and short_url.isdigit() and len(short_url) < 32):  # noqa: PLR2004
+        if not (short_url.isascii() and short_url.isdigit() and len(short_url) < 32):
             return None
         distance = int(short_url) - _SHORT_BASE - (self._seed % 97) * 10**15
         number, rest = divmod(distance, _SHORT_STEP)

@@ -75,7 +75,7 @@ def detail(world: World, call: Call) -> Answer:
     }
     if task.cancelled:
         info["taskStatus"] = _CANCELLED
-    elif done < 0.1:  # noqa: PLR2004 - the first tenth is spent waiting
+    elif done < 0.1:
         info["taskStatus"] = _WAITING
     else:
         info["taskStatus"] = _COMPLETED if done >= 1 else _RUNNING

@@ -11,7 +11,7 @@ import pytest
 
 from koodrive_async.core import errors
 from koodrive_async.core.errors import ApiError, CancelIncomplete, KooDriveError, Sent
-from koodrive_async.core.outcomes import CancelReport, CancelSummary, Status
+from koodrive_async.core.outcomes import CancelReport, CancelSummary, ShareOutcome, Status
 from tests.core.builders import TRACE, report_of
 
 CLASSES = [
@@ -81,23 +81,13 @@ def test_every_error_pickles_and_copies_with_all_it_has(cls, duplicate):
 @pytest.mark.parametrize("cls", CLASSES)
 def test_an_error_that_is_part_of_its_own_report_pickles(cls):
     error = cls()
-    error.report = CancelReport.of_columns(
-        ["a"], [errors_settlement(error)], requests=1, elapsed=0.0
-    )
+    error.report = CancelReport([ShareOutcome("a", Status.UNKNOWN, error=error)])
     twin = pickle.loads(pickle.dumps(error))
     assert twin.report.outcomes[0].error is twin
 
 
-def errors_settlement(error):
-    from koodrive_async.core.outcomes import unsettled
-
-    return unsettled(attempts=1, ambiguous=True, refused=None, error=error, trace_id=TRACE)
-
-
-@pytest.mark.parametrize("cls", CLASSES)
-def test_every_error_can_be_made_of_nothing_and_says_something(cls):
-    assert str(cls())
-    assert "None" not in str(cls()) or cls is CancelIncomplete
+def test_every_error_can_be_made_of_nothing_and_says_something():
+    assert not [cls for cls in CLASSES if not str(cls())]
 
 
 @pytest.mark.parametrize("cls", CLASSES)

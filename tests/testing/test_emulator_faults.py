@@ -117,7 +117,7 @@ from koodrive_async.testing import (
         (Encoded("deflate", bomb=5), 200, lambda r: r.json()["padding"] == "aaaaa", True),
         (Fault(), 200, lambda r: r.json(), True),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if isinstance(value, Fault) else None,
 )
 def test_replies(caller, fault, status, holds, acts):
     call = caller(shares=2)
@@ -157,7 +157,7 @@ def test_replies(caller, fault, status, holds, acts):
         ),
         (Encoded("gzip", broken=True), httpx.DecodingError, True),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if isinstance(value, Fault) else None,
 )
 def test_broken_connections(caller, fault, raised, acts):
     call = caller(shares=1, timeout=0.3)

@@ -1,6 +1,8 @@
 """The server around it: threads, sockets, start and stop, in process, asyncio and trio, TLS, the plug-in."""
 
 import builtins
+import inspect
+import io
 import os
 import socket
 import ssl
@@ -27,6 +29,9 @@ from koodrive_async.testing import (
     server_error,
     throttled,
 )
+from koodrive_async.testing.__main__ import main
+from koodrive_async.testing.settings import Settings
+from koodrive_async.testing.world import World
 
 CANCEL = "/koodrive/ose/v1/share/cancel"
 
@@ -153,18 +158,21 @@ def test_requests_in_flight_are_counted_and_limited(caller):
 
 def test_what_breaks_inside_is_raised_at_the_end():
     emulator = Emulator()
-    with pytest.raises(ExceptionGroup, match="inside the emulator") as caught, emulator:
-        emulator.inject(lambda seen: 1 / 0)
-        assert httpx.post(emulator.url + CANCEL, trust_env=False).status_code == 500
+    emulator.inject(lambda seen: 1 / 0)
+    emulator.start()
+    assert httpx.post(emulator.url + CANCEL, trust_env=False).status_code == 500
+    with pytest.raises(ExceptionGroup, match="inside the emulator") as caught:
+        emulator.__exit__(None, None, None)
     assert isinstance(caught.value.exceptions[0], ZeroDivisionError)
 
 
 def test_an_error_of_the_block_comes_first():
     emulator = Emulator()
-    with pytest.raises(KeyError), emulator:
-        emulator.inject(lambda seen: 1 / 0)
-        httpx.post(emulator.url + CANCEL, trust_env=False)
-        raise KeyError
+    emulator.inject(lambda seen: 1 / 0)
+    emulator.start()
+    httpx.post(emulator.url + CANCEL, trust_env=False)
+    emulator.__exit__(KeyError, KeyError(), None)
+    assert emulator.errors
 
 
 async def test_async_block_and_many_at_once():
@@ -272,6 +280,24 @@ def test_a_missing_extra_is_named(monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'koodrive-async\[emulator\]'"):
         koodrive_async.testing.__getattr__("Emulator")
     assert koodrive_async.testing.__getattr__("Drop")
+
+
+def test_the_fixtures(koodrive, make_koodrive, koodrive_env):
+    assert len(koodrive.share_ids) == 100
+    assert koodrive_env is koodrive
+    assert os.environ["KOODRIVE_ENDPOINT"] == koodrive.url
+    assert make_koodrive(shares=1).url != koodrive.url
+
+
+def test_the_settings_are_those_of_the_world():
+    names = set(inspect.signature(World.__init__).parameters) - {"self"}
+    assert set(Settings.__annotations__) == names
+
+
+def test_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    main(["--edition", "carrier", "--shares", "3"])
+    assert "KOODRIVE_AGENT_NAME=demo-carrier" in capsys.readouterr().out
 
 
 def test_the_plug_in(tmp_path):

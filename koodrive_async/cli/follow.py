@@ -1,0 +1,111 @@
+"""Takes a stream of outcomes to its end, whatever ends it: the source, a failure, or Ctrl-C.
+
+The first signal stops sending and waits for what is under way; the second one waits for the grace
+period only. Refuses to decide what an outcome looks like, and what the exit status is.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import anyio
+import attrs
+from rich.text import Text
+
+from koodrive_async.cli import show
+from koodrive_async.cli.board import Board
+from koodrive_async.core.errors import KooDriveError
+from koodrive_async.core.outcomes import CancelSummary, ShareOutcome
+from koodrive_async.shell.drain import GRACE
+from koodrive_async.shell.stream import CancelStream
+
+#: Seconds between two looks at the progress.
+_TICK = 0.1
+
+
+@attrs.frozen
+class Ending:
+    """How it ended.
+
+    Attributes:
+        report: What became of everything that was read.
+        error: What stopped it: the client's error, or the trouble of reading and writing; or None.
+        signal: The number of the signal that stopped it, or 0.
+    """
+
+    report: CancelSummary
+    error: KooDriveError | OSError | None = None
+    signal: int = 0
+
+
+async def follow(
+    opening: AbstractAsyncContextManager[CancelStream],
+    take: Callable[[ShareOutcome], None],
+    board: Board,
+    *,
+    read: Callable[[], bool],
+) -> Ending:
+    """Hand every outcome to `take`, keep the board up to date, heed signals.
+
+    Args:
+        opening: The stream, not entered yet.
+        take: Gets each outcome.
+        board: Shows the progress.
+        read: Whether the source was read to its end; until then its size is not known.
+    """
+    error: KooDriveError | OSError | None = None
+    signals: list[int] = []
+    async with anyio.create_task_group() as tasks:
+
+        def look() -> None:
+            progress = stream.progress
+            board.update(progress if read() else attrs.evolve(progress, total=None))
+
+        async def tick() -> None:
+            while True:
+                look()
+                await anyio.sleep(_TICK)
+
+        async def heed() -> None:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+                async for number in received:
+                    signals.append(number)
+                    if len(signals) > 1:
+                        tasks.cancel_scope.cancel()
+                        return
+                    stream.stop()
+                    board.say(_farewell(stream.progress.in_flight))
+
+        async with opening as stream:
+            tasks.start_soon(tick)
+            if _signals_arrive():
+                tasks.start_soon(heed)
+            try:
+                async for outcome in stream:
+                    take(outcome)
+            except (KooDriveError, OSError) as caught:
+                error = caught
+        tasks.cancel_scope.cancel()
+    if error is None:
+        async for outcome in stream:  # after a second signal: what was drained meanwhile
+            take(outcome)
+    look()
+    return Ending(stream.report, error, signals[0] if signals else 0)
+
+
+def _signals_arrive() -> bool:
+    """Python delivers signals to the main thread, and Windows' event loops hear none."""
+    return sys.platform != "win32" and threading.current_thread() is threading.main_thread()
+
+
+def _farewell(in_flight: int) -> Text:
+    if not in_flight:
+        return Text(" stopping: nothing is under way", style=show.UNSURE)
+    requests = "1 request" if in_flight == 1 else f"{in_flight} requests"
+    return Text(
+        f" stopping: {requests} under way may end (Ctrl-C again: in {GRACE:.0f} s at most)", style=show.UNSURE
+    )
