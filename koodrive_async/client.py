@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from copy import copy
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -33,7 +34,10 @@ from koodrive_async.core.wire import Middleware
 from koodrive_async.shell.call import Caller
 from koodrive_async.shell.clock import Clock
 from koodrive_async.shell.drain import GRACE, Drain, drained
+from koodrive_async.shell.gate import Gate
+from koodrive_async.shell.hooks import tell
 from koodrive_async.shell.lifecycle import Lifecycle
+from koodrive_async.shell.sender import Sender
 from koodrive_async.shell.stream import CancelStream, Job
 from koodrive_async.shell.supply import ShareIds, read_all
 from koodrive_async.shell.trail import Ask
@@ -110,9 +114,11 @@ class AsyncShareClient:
         Raises:
             ConfigurationError: A variable is missing, or both kinds of credentials are there.
         """
-        endpoint = overrides.pop("endpoint", None) or _variable("ENDPOINT")
-        credentials = overrides.pop("credentials", None) or _credentials_from_env()
-        return cls(endpoint, credentials, **overrides)
+        if "endpoint" not in overrides:
+            overrides["endpoint"] = _variable("ENDPOINT")
+        if "credentials" not in overrides:
+            overrides["credentials"] = _credentials_from_env()
+        return cls(**overrides)
 
     def with_options(
         self,
@@ -130,7 +136,7 @@ class AsyncShareClient:
         view = copy(self)
         view._owner = False  # noqa: SLF001 - its own class
         view._caller = self._shared.caller(  # noqa: SLF001
-            now.sender.credentials if credentials is ... else credentials,
+            now.gate.auth.credentials if credentials is ... else credentials,
             now.sender.timeout if timeout is ... else timeout,
             now.retry if retry is ... else retry,
             now.gate.pace if pace is ... else pace,
@@ -155,7 +161,7 @@ class AsyncShareClient:
             await self._shared.aclose()
 
     def __repr__(self) -> str:
-        return f"<AsyncShareClient {self._shared.wire.endpoint} {self._caller.sender.credentials!r}>"
+        return f"<AsyncShareClient {self._shared.wire.endpoint} {self._caller.gate.auth.credentials!r}>"
 
     # -- cancelling -------------------------------------------------------------------------------
 
@@ -307,7 +313,8 @@ class _Shared:
         self.life = Lifecycle()
         self.wire, self.rules, self.middleware, self.hooks = wire, rules, middleware, hooks
         self._clock = Clock()
-        self._callers: dict[tuple[Credentials, Pace], Caller] = {}
+        # Weak, since a service may make a view for each of its users: what no view uses is forgotten.
+        self._gates: WeakValueDictionary[tuple[Credentials, Pace], Gate] = WeakValueDictionary()
 
     def caller(self, credentials: Credentials, timeout: Timeout, retry: RetryPolicy, pace: Pace) -> Caller:
         """Who makes the requests of a view; those with equal credentials and pace share a gate."""
@@ -315,17 +322,16 @@ class _Shared:
         check_kind("timeout", timeout, Timeout)
         check_kind("retry", retry, RetryPolicy)
         check_kind("pace", pace, Pace)
-        known = self._callers.get((credentials, pace))
-        if known is None:
-            known = Caller.make(
-                credentials, self.wire, self._clock, pace, timeout, retry, self.middleware, self.hooks
-            )
-            self._callers[credentials, pace] = known
-        return known.with_limits(timeout, retry)
+        gate = self._gates.get((credentials, pace))
+        if gate is None:
+            gate = Gate(credentials, pace, lambda event: tell(self.hooks, event))
+            self._gates[credentials, pace] = gate
+        sender = Sender(self.wire, self._clock, gate, timeout, self.middleware, self.hooks)
+        return Caller(sender, retry)
 
     async def aclose(self) -> None:
-        for caller in self._callers.values():
-            caller.gate.close()
+        for gate in list(self._gates.values()):
+            gate.close()
         await self.life.close()
         with anyio.CancelScope(shield=True):
             await self.wire.aclose()

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
+import attrs
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from koodrive_async.cli import show
 from koodrive_async.core import events
+from koodrive_async.core.outcomes import Status
 
 #: A line at least this often, in seconds, where nothing moves.
 QUIET_TIME = 30.0
@@ -25,6 +27,9 @@ PART = 0.25
 
 #: A time left is a guess; below this many seconds it is not worth a word.
 SOON = 20.0
+
+#: And before that many have passed, it is no good guess.
+EARLY = 3.0
 
 Footer = Callable[[], str]
 
@@ -56,8 +61,23 @@ def board(to: Console, title: str, *, total: int | None = None, footer: Footer |
     return (LiveBoard if show.is_live(to) else PlainBoard)(to, title, total, footer)
 
 
-def _speed(progress: events.Progress) -> str:
-    return f"{progress.rate:,.0f} ids/s"
+@attrs.frozen
+class _State:
+    """What is shown of a progress: ids that were never sent are not done."""
+
+    done: int
+    total: int | None
+    speed: str
+    over: bool
+
+    @classmethod
+    def of(cls, progress: events.Progress, total: int | None) -> _State:
+        unsent = progress.counts[Status.NOT_SENT]
+        done = progress.settled - unsent
+        over = bool(unsent) or progress.settled == progress.total
+        rate = done / progress.elapsed if over and progress.elapsed else progress.rate
+        total = total if progress.total is None else progress.total
+        return cls(done, total, f"{rate:,.0f} ids/s", over)
 
 
 class LiveBoard:
@@ -70,22 +90,23 @@ class LiveBoard:
 
     def update(self, progress: events.Progress) -> None:
         """Draw it anew."""
-        total = progress.total if progress.total is not None else self._total
-        over = progress.total is not None and progress.settled >= progress.total
-        speed = progress.settled / progress.elapsed if over and progress.elapsed else progress.rate
+        state = _State.of(progress, self._total)
         self._bars.update(
             self._task,
-            total=total,
-            completed=progress.settled,
-            done=f"{progress.settled:,}" + ("" if total is None else f"/{total:,}"),
-            speed=f"{speed:,.0f} ids/s",
-            rest=_time(progress.elapsed) if over else self._rest(progress, total),
+            total=state.total,
+            completed=state.done,
+            done=f"{state.done:,}" + ("" if state.total is None else f"/{state.total:,}"),
+            speed=state.speed,
+            rest=_time(progress.elapsed) if state.over else self._rest(progress, state),
         )
         self._bars.refresh()
 
-    def _rest(self, progress: events.Progress, total: int | None) -> str:
-        left = (total - progress.settled) / progress.rate if total is not None and progress.rate > 0 else 0.0
-        return f"{progress.in_flight} in flight" + (f", {_time(left)} left" if left > SOON else "")
+    def _rest(self, progress: events.Progress, state: _State) -> str:
+        known = state.total is not None and progress.rate > 0
+        left = ((state.total or 0) - state.done) / progress.rate if known else 0.0
+        return f"{progress.in_flight} in flight" + (
+            f", {_time(left)} left" if left > SOON and progress.elapsed > EARLY else ""
+        )
 
     def say(self, text: Text) -> None:
         """Above the bar, which moves down."""
@@ -130,7 +151,7 @@ class _Bars(Progress):
         """The bar, then the footer."""
         yield self.make_tasks_table(self.tasks)
         if self._footer is not None:
-            yield Text(self._footer() or " ", style=show.QUIET, no_wrap=True, overflow="ellipsis")
+            yield Text(self._footer(), style=show.QUIET, no_wrap=True, overflow="ellipsis")
 
 
 class PlainBoard:
@@ -141,21 +162,29 @@ class PlainBoard:
         self._next = PART
         self._told_at = time.monotonic()
         self._told = 0
+        self._more = ""
 
     def update(self, progress: events.Progress) -> None:
         """A line, if it is worth one."""
-        total = progress.total if progress.total is not None else self._total
-        part = progress.settled / total if total else 0.0
+        state = _State.of(progress, self._total)
+        part = state.done / state.total if state.total else 0.0
         now = time.monotonic()
-        if progress.settled == self._told:
-            return
-        if part < self._next and now - self._told_at < QUIET_TIME:
+        if (part < self._next or state.done == self._told) and now - self._told_at < QUIET_TIME:
             return
         self._next = (part // PART + 1) * PART
-        self._told_at, self._told = now, progress.settled
-        of = "" if not total else f" of {total:,}"
-        known = f"{progress.settled:,}{of} ids, {_speed(progress)}, {progress.in_flight} in flight"
-        show.paragraph(self._to, f" {self._title}: {known}")
+        self._told_at, self._told = now, state.done
+        of = f" of {state.total:,}" if state.total else ""
+        self.say(
+            Text(f" {self._title}: {state.done:,}{of} ids, {state.speed}, {progress.in_flight} in flight")
+        )
+        if part < 1:
+            self._say_more()
+
+    def _say_more(self) -> None:
+        more = self._footer() if self._footer is not None else ""
+        if more != self._more:
+            self._more = more
+            self.say(Text(more))
 
     def say(self, text: Text) -> None:
         """Just that."""
@@ -167,8 +196,7 @@ class PlainBoard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._footer is not None and (last := self._footer()):
-            show.paragraph(self._to, last)
+        self._say_more()
 
 
 def _time(seconds: float) -> str:

@@ -19,9 +19,10 @@ from rich.text import Text
 from koodrive_async import AppCredentials, AsyncShareClient, Pace, ShareOutcome, Status
 from koodrive_async.cli import DONE, INCOMPLETE, show
 from koodrive_async.cli.audit import Finding, audit
+from koodrive_async.cli.barometer import Barometer
 from koodrive_async.cli.board import board
 from koodrive_async.cli.follow import Ending, follow
-from koodrive_async.cli.weather import Barometer, Weather
+from koodrive_async.cli.weather import Weather
 from koodrive_async.core.batching import BATCH_SIZE
 from koodrive_async.testing import Emulator
 
@@ -149,23 +150,10 @@ async def _cancel_all(scene: Scene, to: Console, concurrency: int) -> Ending:
         pace=Pace(concurrency=concurrency),
         hooks=[scene.barometer],
     ) as client:
-        with board(to, "cancelling", total=len(scene.ids), footer=lambda: _forecast(to, scene)) as shown:
+        with board(to, "cancelling", total=len(scene.ids), footer=lambda: scene.barometer.line(to)) as shown:
             return await follow(
                 client.open_cancel(scene.source()), scene.take, shown, read=lambda: scene.read
             )
-
-
-def _forecast(to: Console, scene: Scene) -> str:
-    """What the client notices of the weather, in one line."""
-    seen = scene.barometer
-    parts = [
-        show.times(to, number, "lost reply" if name == "lost" else name)
-        for name, number in sorted(seen.failures.items(), key=lambda item: (item[0] != "lost", item[0]))
-    ]
-    if seen.again:
-        parts.append(f"{seen.again:,} sent again")
-    label = "told to wait" if seen.closed else "weather"
-    return f" {label:<12}{show.dot(to).join(parts) or 'fine so far'}"
 
 
 def _show_report(to: Console, scene: Scene, ending: Ending) -> None:
@@ -174,15 +162,7 @@ def _show_report(to: Console, scene: Scene, ending: Ending) -> None:
         show.heading(to, f"It ended early: {type(ending.error).__name__}: {show.clean(str(ending.error))}")
     show.heading(to, "The report" + (", as far as it got" if ending.signal else ""))
     show.status_table(to, report.counts, _notes(scene))
-    speed = sum(report.counts.values()) / report.elapsed if report.elapsed else 0.0
-    parts = (
-        f"{report.requests:,} requests",
-        f"{seen.again:,} of them retries",
-        f"{report.elapsed:.1f} s",
-        f"{speed:,.0f} ids/s",
-    )
-    to.print()
-    show.paragraph(to, f"  {show.dot(to).join(parts)}")
+    show.run_line(to, report, f"{seen.again:,} of them again" if seen.again else "")
     show.heading(to, "What the emulator did to it")
     lines = [*scene.weather.played.items()] if scene.weather is not None else []
     for what, number in lines:
@@ -192,14 +172,24 @@ def _show_report(to: Console, scene: Scene, ending: Ending) -> None:
 
 
 def _notes(scene: Scene) -> dict[Status, str]:
-    gone = [share_id for share_id, status in scene.told.items() if status is Status.ALREADY_GONE]
-    old = sum(share_id in scene.before for share_id in gone)
-    lost = len(gone) - old
-    notes = {Status.REJECTED: "refused for certain: someone else's shares"}
-    if gone:
-        parts = [f"{old:,} before we began" if old else "", f"{lost:,} after a lost reply" if lost else ""]
-        notes[Status.ALREADY_GONE] = f"no such share: {', '.join(filter(None, parts))}"
-    return notes
+    having = {wanted: [i for i, status in scene.told.items() if status is wanted] for wanted in Status}
+    foreign = set(scene.emulator.received_ids)
+    return {
+        Status.ALREADY_GONE: _split(
+            "no such share", having[Status.ALREADY_GONE], scene.before, "before", "after a lost reply"
+        ),
+        Status.REJECTED: _split(
+            "refused for certain", having[Status.REJECTED], foreign, "belong to someone else", "for now"
+        ),
+    }
+
+
+def _split(what: str, ids: list[str], those: set[str], inside: str, outside: str) -> str:
+    """Some of the ids for one reason, the rest for another."""
+    some = sum(share_id in those for share_id in ids)
+    rest = len(ids) - some
+    parts = [f"{some:,} {inside}" if some else "", f"{rest:,} {outside}" if rest else ""]
+    return f"{what}: {', '.join(filter(None, parts))}" if ids else ""
 
 
 def _show_findings(to: Console, findings: list[Finding]) -> bool:

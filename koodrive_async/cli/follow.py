@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager
 
 import anyio
 import attrs
+from anyio import CancelScope
 from rich.text import Text
 
 from koodrive_async.cli import show
@@ -25,6 +26,8 @@ from koodrive_async.shell.stream import CancelStream
 
 #: Seconds between two looks at the progress.
 _TICK = 0.1
+
+Take = Callable[[ShareOutcome], None]
 
 
 @attrs.frozen
@@ -43,58 +46,59 @@ class Ending:
 
 
 async def follow(
-    opening: AbstractAsyncContextManager[CancelStream],
-    take: Callable[[ShareOutcome], None],
-    board: Board,
-    *,
-    read: Callable[[], bool],
+    opening: AbstractAsyncContextManager[CancelStream], take: Take, board: Board, *, read: Callable[[], bool]
 ) -> Ending:
     """Hand every outcome to `take`, keep the board up to date, heed signals.
 
     Args:
         opening: The stream, not entered yet.
-        take: Gets each outcome.
+        take: Gets each outcome; an `OSError` of its own ends it all.
         board: Shows the progress.
         read: Whether the source was read to its end; until then its size is not known.
     """
-    error: KooDriveError | OSError | None = None
     signals: list[int] = []
     async with anyio.create_task_group() as tasks:
-
-        def look() -> None:
-            progress = stream.progress
-            board.update(progress if read() else attrs.evolve(progress, total=None))
-
-        async def tick() -> None:
-            while True:
-                look()
-                await anyio.sleep(_TICK)
-
-        async def heed() -> None:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-                async for number in received:
-                    signals.append(number)
-                    if len(signals) > 1:
-                        tasks.cancel_scope.cancel()
-                        return
-                    stream.stop()
-                    board.say(_farewell(stream.progress.in_flight))
-
         async with opening as stream:
-            tasks.start_soon(tick)
+            tasks.start_soon(_tick, stream, board, read)
             if _signals_arrive():
-                tasks.start_soon(heed)
-            try:
-                async for outcome in stream:
-                    take(outcome)
-            except (KooDriveError, OSError) as caught:
-                error = caught
+                tasks.start_soon(_heed, stream, board, signals, tasks.cancel_scope)
+            error = await _take_all(stream, take)
         tasks.cancel_scope.cancel()
-    if error is None:
-        async for outcome in stream:  # after a second signal: what was drained meanwhile
-            take(outcome)
-    look()
+    if len(signals) > 1:
+        error = await _take_all(stream, take)  # what was drained after the second signal
+    _look(stream, board, read)
     return Ending(stream.report, error, signals[0] if signals else 0)
+
+
+async def _take_all(stream: CancelStream, take: Take) -> KooDriveError | OSError | None:
+    try:
+        async for outcome in stream:
+            take(outcome)
+    except (KooDriveError, OSError) as error:
+        return error
+    return None
+
+
+def _look(stream: CancelStream, board: Board, read: Callable[[], bool]) -> None:
+    progress = stream.progress
+    board.update(progress if read() else attrs.evolve(progress, total=None))
+
+
+async def _tick(stream: CancelStream, board: Board, read: Callable[[], bool]) -> None:
+    while True:
+        _look(stream, board, read)
+        await anyio.sleep(_TICK)
+
+
+async def _heed(stream: CancelStream, board: Board, signals: list[int], everything: CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        async for number in received:
+            signals.append(number)
+            if len(signals) > 1:
+                everything.cancel()
+                return
+            stream.stop()
+            board.say(_farewell(stream.progress.in_flight))
 
 
 def _signals_arrive() -> bool:
@@ -105,7 +109,6 @@ def _signals_arrive() -> bool:
 def _farewell(in_flight: int) -> Text:
     if not in_flight:
         return Text(" stopping: nothing is under way", style=show.UNSURE)
-    requests = "1 request" if in_flight == 1 else f"{in_flight} requests"
-    return Text(
-        f" stopping: {requests} under way may end (Ctrl-C again: in {GRACE:.0f} s at most)", style=show.UNSURE
-    )
+    what = "1 request" if in_flight == 1 else f"{in_flight} requests"
+    again = f"Ctrl-C again: for {GRACE:.0f} s at most"
+    return Text(f" stopping: {what} under way may end ({again})", style=show.UNSURE)

@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from koodrive_async.core.outcomes import Status
+from koodrive_async.core.outcomes import CancelSummary, Status
 
 GOOD, BAD, UNSURE, QUIET, HEAD = "green", "red", "magenta", "dim", "bold"
 
@@ -135,6 +135,21 @@ def status_table(to: Console, counts: Mapping[Status, int], notes: Mapping[Statu
             Text(note, style="" if count else QUIET),
         )
     to.print(Padding(table, (0, 0, 0, 1), expand=False))
+
+
+def run_line(to: Console, report: CancelSummary, note: str = "") -> None:
+    """What it took, in a line.
+
+    Args:
+        to: Where.
+        report: Of the run.
+        note: About the requests.
+    """
+    done = sum(report.counts.values()) - report.counts[Status.NOT_SENT] - report.counts[Status.UNKNOWN]
+    requests = "1 request" if report.requests == 1 else f"{report.requests:,} requests"
+    speed = f"{done / report.elapsed:,.0f} ids/s" if done and report.elapsed else ""
+    parts = (requests, note, f"{report.elapsed:.1f} s", speed)
+    paragraph(to, f"\n  {dot(to).join(filter(None, parts))}")
 
 
 def fact_table(to: Console, facts: Iterable[tuple[str, str]]) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 
 import anyio
 from anyio.to_thread import run_sync
@@ -50,11 +52,20 @@ def id_in(line: bytes, number: int, source: str) -> str:
         raise UsageError(f"{source}, line {number}: {error}") from None
 
 
-def _ids(lines: Iterable[bytes], source: str) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
-        share_id = id_in(line, number, source)
-        if share_id:
-            yield share_id
+def open_ids(path: str) -> FileIds | PipedIds:
+    """The ids of a file; of ``-`` those on standard input.
+
+    Raises:
+        UsageError: It can't be read, or a line of a regular file can't be an id.
+    """
+    if path == "-":
+        return PipedIds(sys.stdin.fileno(), "standard input")
+    try:
+        if stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a str, as the user wrote it
+            return FileIds(path)
+        return PipedIds(os.open(path, os.O_RDONLY), path)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
 
 
 class FileIds:
@@ -62,43 +73,59 @@ class FileIds:
 
     Attributes:
         total: How many there are, repeated ones included.
-
-    Raises:
-        UsageError: It can't be read, or a line can't be an id.
+        read: Whether all of them were taken.
+        typed: Whether a human types them.
     """
+
+    typed = False
 
     def __init__(self, path: str) -> None:
         self._path = path
-        try:
-            with open(path, "rb") as lines:  # noqa: PTH123 - a str, as the user wrote it
-                self._regular = lines.seekable()
-                self.total: int | None = sum(1 for _ in _ids(lines, path)) if self._regular else None
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror or error}") from None
+        self.total: int | None = sum(1 for _ in self._ids())
+        self.read = False
 
     def __iter__(self) -> Iterator[str]:
+        yield from self._ids()
+        self.read = True
+
+    def _ids(self) -> Iterator[str]:
         with open(self._path, "rb") as lines:  # noqa: PTH123
-            yield from _ids(lines, self._path)
+            for number, line in enumerate(lines, 1):
+                if share_id := id_in(line, number, self._path):
+                    yield share_id
 
 
-async def stdin_ids() -> AsyncIterator[str]:
-    """The ids on standard input, as they come.
+class PipedIds:
+    """The ids that come out of a pipe or a terminal, as they come.
 
-    Raises:
-        UsageError: A line can't be an id.
+    Attributes:
+        total: Not known.
+        read: Whether it was read to its end.
+        typed: Whether a human types them.
     """
-    number, rest = 0, b""
-    async for chunk in _chunks(sys.stdin.fileno()):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            number += 1
-            if share_id := id_in(line, number, "standard input"):
-                yield share_id
-    if share_id := id_in(rest, number + 1, "standard input"):
-        yield share_id
+
+    total: int | None = None
+
+    def __init__(self, descriptor: int, source: str) -> None:
+        self._descriptor, self._source = descriptor, source
+        self.typed = os.isatty(descriptor)
+        self.read = False
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        number, rest = 0, b""
+        async with aclosing(_chunks(self._descriptor)) as chunks:
+            async for chunk in chunks:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    number += 1
+                    if share_id := id_in(line, number, self._source):
+                        yield share_id
+        if share_id := id_in(rest, number + 1, self._source):
+            yield share_id
+        self.read = True
 
 
-async def _chunks(descriptor: int) -> AsyncIterator[bytes]:
+async def _chunks(descriptor: int) -> AsyncGenerator[bytes, None]:
     """Bytes when there are any, then the end; leaves no thread behind that waits for a terminal."""
     waits = True
     while True:
@@ -107,11 +134,10 @@ async def _chunks(descriptor: int) -> AsyncIterator[bytes]:
                 await anyio.wait_readable(descriptor)
             except (OSError, NotImplementedError):
                 waits = False  # a regular file (which is always ready), or Windows
-        chunk = (
-            os.read(descriptor, _CHUNK)
-            if waits
-            else await run_sync(os.read, descriptor, _CHUNK, abandon_on_cancel=True)
-        )
+        if waits:
+            chunk = os.read(descriptor, _CHUNK)
+        else:
+            chunk = await run_sync(os.read, descriptor, _CHUNK, abandon_on_cancel=True)
         if not chunk:
             return
         yield chunk

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from koodrive_async import testing
-from koodrive_async.core import errors, events
 from koodrive_async.core.batching import BATCH_SIZE
 
 if TYPE_CHECKING:
@@ -62,39 +61,3 @@ class Weather:
         if fault is not None:
             self.played[self._names[fault]] += 1
         return fault
-
-
-class Barometer:
-    """A hook: what the client notices of the weather.
-
-    Attributes:
-        failures: Attempts that failed, by what one would call it.
-        again: Requests that were not the first with their ids.
-        closed: Whether the gate is closed now.
-    """
-
-    def __init__(self) -> None:
-        self.failures: Counter[str] = Counter()
-        self.again = 0
-        self.closed = False
-
-    def __call__(self, event: events.Event) -> None:
-        """Take an event in."""
-        match event:
-            case events.AttemptStarted(attempt=attempt) if attempt > 1:
-                self.again += 1
-            case events.AttemptFailed(error=error):
-                self.failures[_name(error)] += 1
-            case events.PaceChanged(closed=closed):
-                self.closed = closed
-
-
-def _name(error: errors.KooDriveError) -> str:
-    match error:
-        case errors.ApiError(status=status) if status:
-            return str(status)
-        case errors.AttemptTimeout():
-            return "timed out"
-        case errors.TransportFailure():
-            return "lost"
-    return type(error).__name__

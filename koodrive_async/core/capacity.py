@@ -44,12 +44,10 @@ CARE: Final = 10.0
 also where every refusal closes the gate for long ..."""
 
 RARE: Final = 30.0
-"""... and for at least so many requests: where they are few, one of 30 may be refused, not one of ten ...
-
-"""
+"""... and for so many requests: where there are few of them, not every tenth shall be refused ..."""
 
 CARE_CAP: Final = 60.0
-"""... up to so many seconds."""
+"""... but because of these for so many seconds at most."""
 
 CLIMB: Final = 0.02
 """Growth per second when a climb begins: slow, as the limit is near and shall be met gently ..."""
@@ -72,6 +70,11 @@ CHEAP: Final = 0.25
 
 FLOOR: Final = 1 / 30
 """Lowest rate that is ever learnt, requests/s: asking twice a minute hurts nobody, and hope must not end."""
+
+
+def _per_second(count: float, seconds: float) -> float:
+    """A rate; clocks may be too coarse to see the time that passed."""
+    return count / max(seconds, 1e-3)
 
 
 class Ticket(NamedTuple):
@@ -100,13 +103,11 @@ class Ceiling:
         self._age = 0.0
         self._bound_since: float | None = None
 
-    def lower(self, value: float, closed: float, *, guess: bool = False) -> None:
-        """Set it to `value` after a refusal that closed the gate for `closed` seconds."""
+    def lower(self, value: float, *, hold: float, explore: bool = False) -> None:
+        """Set it to `value`, for `hold` seconds at least; `explore`: climb at once, it is but a guess."""
         agrees = 0.9 * self.base <= value <= 1.1 * self.base
-        self._hold = min(HOLD_CAP, 2 * max(self._hold, HOLD / 2)) if agrees else HOLD
-        self._hold = max(self._hold, min(CARE_CAP, CARE * closed))
-        if guess and closed < CHEAP:
-            self._hold = -EXPLORE
+        longer = min(HOLD_CAP, 2 * max(self._hold, HOLD / 2))
+        self._hold = -EXPLORE if explore else max(longer if agrees else HOLD, min(CARE_CAP, hold))
         self.value = self.base = value
         self._age = 0.0
         self._bound_since = None
@@ -170,7 +171,7 @@ class Capacity:
         off = ticket.level - self._level
         self._level += off / 32  # an average over some 32 answers: several round trips
         self._spread += (abs(off) - self._spread) / 32
-        if ticket.number <= self._last and self._refusal and ticket.number > self._refusal.number:
+        if self._refusal is not None and self._refusal.number < ticket.number <= self._last:
             self._accepted += 1
         if self._since == -math.inf:
             self._since = ticket.sent_at
@@ -184,7 +185,7 @@ class Capacity:
 
     def refused(self, ticket: Ticket) -> None:
         """Count a refusal of a request that was in flight when the gate closed."""
-        if ticket.number <= self._last and self._refusal and ticket.number > self._refusal.number:
+        if self._refusal is not None and self._refusal.number < ticket.number <= self._last:
             self._refused += 1
 
     def closed(self, now: float, ticket: Ticket, last: int, limit: int) -> None:
@@ -198,13 +199,13 @@ class Capacity:
         """
         self._refusal, self._last = ticket, last
         self._accepted, self._refused = 0, 1
-        self._span = max(now - ticket.sent_at, 1e-3)
+        self._span = now - ticket.sent_at
         unusual = min(limit, self._level + TAIL * max(0.5, self._spread))
         self._crowded = self._count >= 2 * SAMPLE and ticket.level >= unusual
         if self._starved and self._count < SAMPLE:  # it had not really recovered: still the same drought
             since, count = self._before
             self._before = (since, count + self._count)
-            self._granted = self._granted_open = (count + self._count) / (now - since)
+            self._granted = self._granted_open = _per_second(count + self._count, now - since)
         else:
             self._starved = False
             times = list(self._times)[-self._count :] if self._count else []
@@ -213,8 +214,8 @@ class Capacity:
                 skip = 1
             since = times[skip - 1] if skip > 0 else self._since
             count = len(times) - max(0, skip)
-            self._granted = count / (now - since)
-            self._granted_open = count / (now - max(since, self._opened_at))
+            self._granted = _per_second(count, now - since)
+            self._granted_open = _per_second(count, now - max(since, self._opened_at))
             dear = self._opened_at - self._since > CHEAP
             self._before = (self._opened_at if dear else self._since, self._count)
         self._since, self._count = now, 0
@@ -223,7 +224,7 @@ class Capacity:
         """A probe was refused as well: still nothing to be had."""
         if self._refusal is not None:
             since, count = self._before
-            self._granted = (count + self._count) / (now - since)
+            self._granted = _per_second(count + self._count, now - since)
             self._starved = True
 
     def opened(self, now: float, closed: float) -> bool:
@@ -242,24 +243,24 @@ class Capacity:
         if granted <= 0:
             return False
         self._dear = closed > max(CHEAP, 3 / rate.value)
+        if self._told < rate.value:
+            rate.lower(self._told, hold=CARE * closed)
+            return True
         if self._crowded and not guess and not self._starved and now - self._blamed_at > HOLD:
             self._blamed_at = now
-            self.flight.lower(max(1, refusal.level - 1), closed)
-            return True
-        if guess and self._told < math.inf:
-            rate.lower(self._told, closed)
+            self.flight.lower(max(1, refusal.level - 1), hold=CARE * closed)
             return True
         value = MARGIN * min(granted, rate.value)
         if rate.climbing:
             value = max(value, rate.base)
-        value = max(FLOOR, min(self._told, value))
-        rate.lower(value, max(closed, RARE / value / CARE), guess=guess)
+        value = max(FLOOR, value)
+        rate.lower(value, hold=max(CARE * closed, RARE / value), explore=guess and closed < CHEAP)
         return True
 
     def _estimate(self, refusal: Ticket, closed: float, *, guess: bool) -> float:
         """Requests per second that the service has been granting; see the module's docstring."""
         rate, granted = self.rate, self._granted
-        burst = (refusal.level - 1) / self._latency
+        burst = _per_second(refusal.level - 1, self._latency)
         if self._starved:
             granted = max(granted, burst / 4 if guess else rate.value / 2)
             return max(granted, math.sqrt(rate.base * rate.value)) if rate.climbing else granted
@@ -269,8 +270,8 @@ class Capacity:
         dry = self._accepted == 0 and self._refused >= 3
         if self._dear and not dry:
             granted = self._granted_open
-        elif self._dear or share > 1 / 3:
+        elif self._dear or share > 0.3:
             granted = math.sqrt(granted * self._granted_open)
         sent = self._last - refusal.number + 1
-        speed = min(rate.value, sent / self._span) if sent >= 5 else rate.value
+        speed = min(rate.value, _per_second(sent, self._span)) if sent >= 5 else rate.value
         return max(granted, speed * share)

@@ -46,7 +46,11 @@ def _distinct(pairs: list[tuple[str, Any]]) -> Json:
 _decode = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_distinct).decode
 
 
-def parse_object(body: bytes, *, status: int = 0) -> Json:
+#: What is looked at to show `EXCERPT` characters of it: a secret that is cut there must go whole.
+_LONGEST_EXCERPT = 16 * 1024
+
+
+def parse_object(body: bytes) -> Json:
     """The JSON object of a body.
 
     Raises:
@@ -59,16 +63,15 @@ def parse_object(body: bytes, *, status: int = 0) -> Json:
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
         what = "an empty body" if not body.strip() else f"not the JSON expected ({reason})"
-        raise bad_reply(what, body, status=status) from None
+        raise BadReply(what) from None
     if not isinstance(made, dict):
-        raise bad_reply(f"a JSON {type(made).__name__} instead of an object", body, status=status)
+        raise BadReply(f"a JSON {type(made).__name__} instead of an object")
     return made
 
 
-def bad_reply(what: str, body: bytes, *, status: int = 0) -> BadReply:
-    """A `BadReply` with a scrubbed excerpt of the body."""
-    excerpt = scrub(body[: EXCERPT * 2].decode("utf-8", "replace"), limit=EXCERPT)
-    return BadReply(f"HTTP {status}: {what}" if status else what, status=status, body=excerpt)
+def excerpt(body: bytes, secrets: tuple[str, ...] = ()) -> str:
+    """The beginning of a body, fit to be shown."""
+    return scrub(body[:_LONGEST_EXCERPT].decode("utf-8", "replace"), secrets, limit=EXCERPT)
 
 
 def dump(value: Mapping[str, Any]) -> bytes:
@@ -157,9 +160,9 @@ def has_sub_responses(data: Json) -> bool:
 def read_cancel_reply(envelope: Envelope) -> CancelReply:
     """The reply to batchCancel and exitShare. By hand: cattrs costs four times as much here."""
     listed = envelope.data.get("subResponseList")
-    subs = (
-        [_read_sub(item) for item in listed if isinstance(item, dict)] if isinstance(listed, list) else None
-    )
+    subs = None
+    if isinstance(listed, list):
+        subs = [_read_sub(item) if isinstance(item, dict) else _UNREADABLE for item in listed]
     return CancelReply(code=envelope.code or "", message=envelope.message, sub_responses=subs)
 
 
@@ -173,10 +176,17 @@ def _read_sub(item: Json) -> ShareSubResponse:
     )
 
 
+#: An item that is none: it has its place in the list, and matches no id.
+_UNREADABLE = ShareSubResponse(share_id="", code=None)
+
+
 def _read_id(value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
+    """An id as text; None where there is none, "" (which matches no id) where it can't be read."""
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < _LONGEST_CODE * 3:
         return str(value)  # a Python int loses no digits beyond 2**53
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) else ""
 
 
 # -- models ---------------------------------------------------------------------------------------
@@ -255,5 +265,5 @@ def read_model(envelope: Envelope, key: str, cls: type[T]) -> T:
     """
     found = envelope.data.get(key)
     if not isinstance(found, dict):
-        raise BadReply(f"the reply has no object {key!r}", body=scrub(repr(envelope.data), limit=EXCERPT))
+        raise BadReply(f"the reply has no object {key!r}")
     return _converter.structure(found, cls)

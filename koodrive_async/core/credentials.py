@@ -5,7 +5,7 @@ Refuses to fetch or renew a token (``shell/auth.py``) and to sign (``signing``).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -58,10 +58,14 @@ def _to_secret(value: Any) -> Any:
     return Secret(value) if isinstance(value, str) else value
 
 
-def _to_names(value: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise ConfigurationError("signed_headers must be a sequence of header names, not one string")
+def _to_names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable) or not all(type(n) is str for n in value):
+        raise ConfigurationError("signed_headers must be a sequence of header names")
     return tuple(sorted({name.lower() for name in value}))
+
+
+def _secret_or_identity(token: object) -> object:
+    return token if isinstance(token, Secret) else id(token)
 
 
 @attrs.frozen(slots=True)
@@ -80,7 +84,7 @@ class TokenCredentials:
         ConfigurationError: A value that can't stand in a header.
     """
 
-    token: Secret | TokenProvider = attrs.field(converter=_to_secret)
+    token: Secret | TokenProvider = attrs.field(converter=_to_secret, eq=_secret_or_identity)
     user_id: str = attrs.field(validator=_header_value)
     agent_name: str | None = attrs.field(default=None, validator=attrs.validators.optional(_header_value))
     prefix: str = attrs.field(default=DEFAULT_PREFIX)
@@ -97,6 +101,12 @@ class TokenCredentials:
             check_header_value(
                 "TokenCredentials(prefix=...)", value.rstrip(" ") if isinstance(value, str) else value
             )
+
+    def secrets(self, token: Secret | None) -> tuple[str, ...]:
+        """What no text of ours may repeat: the token, with its scheme and without."""
+        text = token.reveal() if token else ""
+        bare = next((text.removeprefix(scheme) for scheme in SCHEMES if text.startswith(scheme)), text)
+        return (text, bare)
 
     def authorization(self, token: Secret) -> Secret:
         """The value of the header ``Authorization``."""
@@ -125,6 +135,10 @@ class AppCredentials:
     user_id: str = attrs.field(validator=_header_value)
     agent_name: str | None = attrs.field(default=None, validator=attrs.validators.optional(_header_value))
     signed_headers: Sequence[str] = attrs.field(default=REQUIRED_SIGNED, converter=_to_names)
+
+    def secrets(self, _token: Secret | None) -> tuple[str, ...]:
+        """What no text of ours may repeat; a 401's may echo the AppId (koodrive-api section 4.1)."""
+        return (self.app_secret.reveal(), self.app_id)
 
     @app_id.validator
     def _check_app_id(self, _field: attrs.Attribute[Any], value: str) -> None:

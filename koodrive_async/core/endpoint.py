@@ -1,4 +1,4 @@
-"""Where the service is: scheme, host and port, checked. Refuses whatever would show the credentials to others."""
+"""Where the service is: scheme, host and port. Refuses whatever would show the credentials to others."""
 
 from __future__ import annotations
 

@@ -270,8 +270,9 @@ class BadReply(KooDriveError):
         self.body = body
 
     def _summary(self) -> str:
+        status = f"HTTP {self.status}: " if self.status else ""
         excerpt = f": {self.body!r}" if self.body else ""
-        return f"{super()._summary()}{excerpt}"
+        return f"{status}{super()._summary()}{excerpt}"
 
 
 class JournalFailed(KooDriveError):

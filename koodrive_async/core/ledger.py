@@ -139,7 +139,7 @@ def _read_error(record: Mapping[str, Any]) -> KooDriveError:
 class Intents:
     """Batches that were about to be sent, by number, until each of their ids has its outcome."""
 
-    __slots__ = ("_left", "_of", "_last")
+    __slots__ = ("_last", "_left", "_of")
 
     def __init__(self) -> None:
         self._of: dict[str, int] = {}
@@ -147,10 +147,10 @@ class Intents:
         self._last = 0
 
     def open(self, ids: Iterable[str]) -> tuple[int, Sequence[str]]:
-        """A number for those of the ids that are not under way already, and these ids."""
+        """Those of the ids that are not under way already, and their number: one more than the last one."""
         new = [share_id for share_id in dict.fromkeys(ids) if share_id not in self._of]
-        self._last += 1
         if new:
+            self._last += 1
             self._of.update(dict.fromkeys(new, self._last))
             self._left[self._last] = len(new)
         return self._last, new

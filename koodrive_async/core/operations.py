@@ -53,7 +53,7 @@ class Operation:
             UsageError: A segment is empty or would change the path.
         """
         for segment in segments:
-            if not segment.strip(". "):
+            if not segment.strip(". ") or any("\ud800" <= char <= "\udfff" for char in segment):
                 raise UsageError(f"{self.name}: {segment!r} can't stand in a path")
         return BASE + self.path.format(*(percent_encode(segment) for segment in segments))
 

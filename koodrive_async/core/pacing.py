@@ -9,8 +9,8 @@
        └─────────────────────────────── a success ──────────────────────────────────────┘
 
 While the credentials are unproven (at first, and after `Pacer.unprove`) one request goes at a time. Then the
-number in flight doubles with every round trip (one more per success), so that a limit is met at twice its
-height, not at a hundred times. After that only `concurrency` and `per_second` limit, until the first 429
+number in flight about doubles with every round trip (one more per success), so that a limit is met at twice
+its height, not at a hundred times. After that only `concurrency` and `per_second` limit, until the first 429
 teaches a rate or a number (`core.capacity`); an outage teaches nothing, but the doubling begins anew.
 One closure lowers one ceiling once, however many requests were refused.
 

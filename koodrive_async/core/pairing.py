@@ -13,6 +13,7 @@ import attrs
 
 from koodrive_async.core.models import CancelReply, ShareSubResponse
 from koodrive_async.core.outcomes import Settlement, Status
+from koodrive_async.core.secrets import scrub
 from koodrive_async.core.verdict import item_error
 
 #: The service's word for a share that does not exist ("resource does not exist", koodrive-api section 4).
@@ -50,7 +51,13 @@ class Pairing:
 
 
 def pair(
-    ids: Sequence[str], reply: CancelReply, rules: Rules, *, attempts: int = 1, trace_id: str = ""
+    ids: Sequence[str],
+    reply: CancelReply,
+    rules: Rules,
+    *,
+    attempts: int = 1,
+    trace_id: str = "",
+    secrets: tuple[str, ...] = (),
 ) -> Pairing:
     """Match a reply to the ids it was asked for.
 
@@ -60,6 +67,7 @@ def pair(
         rules: How codes of single ids are read.
         attempts: How many requests carried these ids so far.
         trace_id: Of the last of them.
+        secrets: What no text may repeat.
     """
     subs = reply.sub_responses or ()
     oddities: list[str] = []
@@ -79,7 +87,7 @@ def pair(
     settled: list[tuple[Settlement, Sequence[int]]] = []
     again: list[tuple[Settlement, Sequence[int]]] = []
     for (code, message), indices in groups.items():
-        settlement = _settle(code, message, rules, attempts, trace_id)
+        settlement = _settle(code, scrub(message, secrets), rules, attempts, trace_id)
         wanted_again = settlement.status is Status.REJECTED and (code in rules.again or settlement.retryable)
         (again if wanted_again else settled).append((settlement, indices))
     return Pairing(settled=settled, missing=missing, again=again, oddities=oddities)

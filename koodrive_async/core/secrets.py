@@ -14,7 +14,7 @@ MESSAGE = 600
 
 # What a reply may echo of our own headers: koodrive-api.md 4.1, "messages of 401s may echo the app key".
 _ECHOES = re.compile(
-    r"(?P<name>(?:access_?token|refresh_?token|app_?secret|kdstoken|extract_?code|password|signature|app_?id)"
+    r"(?P<name>(?:(?:access_?|refresh_?)?token|app_?secret|kdstoken|extract_?code|password|signature|app_?id)"
     r"[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&]+"
     r"|(?P<scheme>\b(?:Bearer[+ ]|(?-i:AT )))[^\s\"',;]+",
     re.IGNORECASE,

@@ -6,15 +6,14 @@ Each refuses a value that can't work when it is made. Times are seconds.
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
+from attrs.validators import optional
 
 from koodrive_async.core.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    import ssl
 
 Validator = Any
 
@@ -42,6 +41,18 @@ def _whole(*, at_least: int) -> Validator:
     return check
 
 
+def _flag(owner: object, field: attrs.Attribute[Any], value: object) -> None:
+    check_kind(f"{type(owner).__name__}({field.name}=...)", value, bool)
+
+
+def _context(owner: object, field: attrs.Attribute[Any], value: object) -> None:
+    check_kind(f"{type(owner).__name__}({field.name}=...)", value, ssl.SSLContext)
+
+
+def _text(owner: object, field: attrs.Attribute[Any], value: object) -> None:
+    check_kind(f"{type(owner).__name__}({field.name}=...)", value, str)
+
+
 def check_kind(name: str, value: object, *kinds: type) -> None:
     """Refuse a setting of the wrong kind before it does harm somewhere deep.
 
@@ -67,7 +78,7 @@ def check_callables(name: str, values: object) -> tuple[Any, ...]:
 
 
 seconds = _number(at_least=0)
-optional_seconds = attrs.validators.optional(seconds)
+optional_seconds = optional(seconds)
 
 
 @attrs.frozen(slots=True)
@@ -121,10 +132,8 @@ class Pace:
     """
 
     concurrency: int = attrs.field(default=16, validator=_whole(at_least=1))
-    adaptive: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
-    per_second: float | None = attrs.field(
-        default=None, validator=attrs.validators.optional(_number(above=0))
-    )
+    adaptive: bool = attrs.field(default=True, validator=_flag)
+    per_second: float | None = attrs.field(default=None, validator=optional(_number(above=0)))
 
 
 @attrs.frozen(slots=True)
@@ -141,9 +150,11 @@ class Network:
         max_reply_bytes: A reply that is larger, decoded, is cut off and is a `BadReply`.
     """
 
-    tls: ssl.SSLContext | None = attrs.field(default=None, repr=False)
-    proxy: str | None = attrs.field(default=None, repr=lambda proxy: repr(proxy and "***"))
-    trust_env: bool = False
-    http2: bool = False
+    tls: ssl.SSLContext | None = attrs.field(default=None, repr=False, validator=optional(_context))
+    proxy: str | None = attrs.field(
+        default=None, validator=optional(_text), repr=lambda proxy: repr(proxy and "***")
+    )
+    trust_env: bool = attrs.field(default=False, validator=_flag)
+    http2: bool = attrs.field(default=False, validator=_flag)
     keepalive_expiry: float = attrs.field(default=30.0, validator=_number(at_least=0))
     max_reply_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=_whole(at_least=1024))

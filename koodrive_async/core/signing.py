@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
-from koodrive_async.core.credentials import AppCredentials, Credentials, TokenCredentials
+from koodrive_async.core.credentials import Credentials, TokenCredentials
 from koodrive_async.core.secrets import Secret
 from koodrive_async.core.wire import Header, Request, encode_query, percent_encode
 
@@ -119,13 +119,13 @@ def _authorization(request: Request, credentials: Credentials, token: Secret | N
     if isinstance(credentials, TokenCredentials):
         assert token is not None
         return credentials.authorization(token).reveal()
-    signed = credentials.signed_headers
     values = {name.lower(): value for name, value in request.headers} | {"host": host}
+    # A request without a body has no Content-Type to sign.
+    signed = [name for name in credentials.signed_headers if name in values]
     canonical = canonical_request(request.method, request.path, request.query, values, signed, request.body)
-    return authorization_value(credentials, signature(credentials.app_secret, canonical))
+    return authorization_value(credentials.app_id, signed, signature(credentials.app_secret, canonical))
 
 
-def authorization_value(credentials: AppCredentials, hex_signature: str) -> str:
+def authorization_value(app_id: str, signed: Sequence[str], hex_signature: str) -> str:
     """Step 4 (page koodrive_05_0031): one blank, then commas without blanks."""
-    signed = ";".join(credentials.signed_headers)
-    return f"{ALGORITHM} AppId={credentials.app_id},SignedHeaders={signed},Signature={hex_signature}"
+    return f"{ALGORITHM} AppId={app_id},SignedHeaders={';'.join(signed)},Signature={hex_signature}"

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from koodrive_async.core.codec import Envelope, bad_reply, has_sub_responses, parse_object, read_envelope
+from koodrive_async.core.codec import Envelope, excerpt, has_sub_responses, parse_object, read_envelope
 from koodrive_async.core.errors import (
     ApiError,
     AuthFailed,
@@ -31,6 +31,7 @@ from koodrive_async.core.errors import (
     Throttled,
     TransportFailure,
 )
+from koodrive_async.core.models import parse_time
 from koodrive_async.core.secrets import scrub
 from koodrive_async.core.skew import refused_for_date
 from koodrive_async.core.wire import Reply, header_values
@@ -141,6 +142,8 @@ _CERTAINLY_NOT_DONE = frozenset({425})
 def classify(status: int, code: str | None) -> _Class:
     """The error class and the meaning of a refusal; the code decides before the status."""
     if code:
+        if status == 403 and code == "13000410":
+            return _BY_STATUS[403]  # no permission, and with this status not of some single space
         if code in _BY_CODE:
             return _BY_CODE[code]
         if _LISTED.fullmatch(code):
@@ -171,7 +174,7 @@ def item_error(code: str, message: str, trace_id: str) -> ApiError:
 _LIMIT = re.compile(r"limit:\s*(\d{1,9})\s*,\s*time:\s*(\d{0,6})\s*(second|minute|hour|day)", re.IGNORECASE)
 _UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _SERVER_TIME = re.compile(r"server time:\s*(\d{8}T\d{6}Z)", re.IGNORECASE)
-_SECONDS = re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
+_SECONDS = re.compile(r"\d{1,300}(?:\.\d{1,300})?", re.ASCII)
 
 
 @lru_cache(maxsize=16)  # a Date changes once a second, replies come by the hundred
@@ -213,7 +216,8 @@ def _server_date(reply: Reply, message: str) -> float | None:
     text = reply.header("date")
     date = parse_http_date(text) if text else None
     if date is None and (found := _SERVER_TIME.search(message)):
-        date = datetime.strptime(found[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        parsed = parse_time(found[1].upper().replace("T", "").rstrip("Z"))
+        date = parsed.timestamp() if parsed else None
     return date
 
 
@@ -240,23 +244,22 @@ def judge(
         secrets: What an error's text must not repeat.
     """
     ok = 200 <= reply.status < 300
+    date = None
     try:
-        envelope = read_envelope(parse_object(reply.body, status=reply.status))
-    except BadReply as error:
-        if ok:
-            error.body = scrub(error.body, secrets)
-            return Verdict(Meaning.TRANSIENT, error=error, ambiguous=True)
-        return _refusal(reply, Envelope(None, _words(reply), "", {}), None, signed_at, now, secrets)
-    date = _server_date(reply, envelope.message) if envelope.code is not None else None
-    listed = batched and has_sub_responses(envelope.data) and (ok or reply.status in _LISTED_WITH)
-    if listed or (ok and envelope.code == "0"):
-        try:
+        envelope = read_envelope(parse_object(reply.body))
+        if envelope.code is not None:
+            date = _server_date(reply, envelope.message)
+        listed = batched and has_sub_responses(envelope.data) and (ok or reply.status in _LISTED_WITH)
+        if listed or (ok and envelope.code == "0"):
             return Verdict(Meaning.ANSWER, value=read(envelope), server_date=date)
-        except BadReply as error:
-            return Verdict(Meaning.TRANSIENT, error=error, ambiguous=True, server_date=date)
-    if ok and not envelope.code:
-        nameless = bad_reply("a reply without a code", reply.body, status=reply.status)
-        return Verdict(Meaning.TRANSIENT, error=nameless, ambiguous=True)
+        if ok and not envelope.code:
+            raise BadReply("a reply without a code")  # noqa: TRY301 - handled like every other bad reply
+    except BadReply as error:
+        if not ok:
+            envelope = Envelope(None, _words(reply), "", {})
+            return _refusal(reply, envelope, None, signed_at, now, secrets)
+        error.status, error.body = reply.status, excerpt(reply.body, secrets)
+        return Verdict(Meaning.TRANSIENT, error=error, ambiguous=True, server_date=date)
     return _refusal(reply, envelope, date, signed_at, now, secrets)
 
 
@@ -282,8 +285,8 @@ def _refusal(
     message = scrub(envelope.message, secrets)
     fields: dict[str, Any] = {
         "status": reply.status,
-        "code": envelope.code or "",
-        "request_id": envelope.request_id,
+        "code": scrub(envelope.code or "", secrets),
+        "request_id": scrub(envelope.request_id, secrets),
     }
     wait = ceiling = None
     if meaning in (Meaning.THROTTLED, Meaning.TRANSIENT):

@@ -5,6 +5,7 @@ Shared by all calls with the same credentials, in one event loop. Refuses to sig
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import anyio
@@ -28,6 +29,7 @@ class Auth:
     """Hands out the current token."""
 
     def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
         self._provider: TokenProvider | None = None
         secret = None
         if isinstance(credentials, TokenCredentials):
@@ -44,6 +46,10 @@ class Auth:
     def renewable(self) -> bool:
         """Whether a refused token can be replaced."""
         return self._provider is not None
+
+    def secrets(self, token: Token | None = None) -> tuple[str, ...]:
+        """What no text of ours may repeat, of that token or the current one."""
+        return self.credentials.secrets((token or self._token).secret)
 
     async def ready(self) -> Token:
         """The current token; fetched if there is none yet.
@@ -75,7 +81,7 @@ class Auth:
                 fresh = await self._fetch(self._provider, stale.secret)
             except KooDriveError as error:
                 self._tries += 1
-                self._failure = error.detached()
+                self._failure = copy.copy(error)  # without its traceback and cause
                 raise
             self._tries += 1
             self._failure = None

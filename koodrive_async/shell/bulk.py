@@ -230,7 +230,14 @@ class Engine:
     async def _answered(self, piece: Piece, reply: CancelReply) -> None:
         self._agenda.suspicion.accepted()
         batch, trail = piece.batch, piece.trail
-        pairing = pair(batch.ids, reply, self._rules, attempts=piece.attempts, trace_id=trail.trace_id)
+        pairing = pair(
+            batch.ids,
+            reply,
+            self._rules,
+            attempts=piece.attempts,
+            trace_id=trail.trace_id,
+            secrets=self._caller.secrets(),
+        )
         for oddity in pairing.oddities:
             log.warning("%s (trace id %s)", oddity, trail.trace_id)
         groups = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import anyio
@@ -17,21 +17,17 @@ import attrs
 import tenacity
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from koodrive_async.core.credentials import Credentials
 from koodrive_async.core.errors import AttemptTimeout, AuthFailed, KooDriveError, Sent
 from koodrive_async.core.events import Hook, RetryScheduled
 from koodrive_async.core.pacing import Signal, backoff
-from koodrive_async.core.settings import Pace, RetryPolicy, Timeout
+from koodrive_async.core.settings import RetryPolicy
 from koodrive_async.core.verdict import Meaning, Verdict
-from koodrive_async.core.wire import Middleware
-from koodrive_async.shell.auth import Auth, Token
-from koodrive_async.shell.clock import Clock
+from koodrive_async.shell.auth import Token
 from koodrive_async.shell.drain import Drain
 from koodrive_async.shell.gate import Gate
 from koodrive_async.shell.hooks import tell
 from koodrive_async.shell.sender import Sender
 from koodrive_async.shell.trail import Ask, Trail
-from koodrive_async.shell.transport import Wire
 
 T = TypeVar("T")
 
@@ -62,29 +58,7 @@ class Caller:
     """Everything a call needs that outlives it; each view of a client has one."""
 
     sender: Sender
-    auth: Auth
     retry: RetryPolicy
-
-    @classmethod
-    def make(
-        cls,
-        credentials: Credentials,
-        wire: Wire,
-        clock: Clock,
-        pace: Pace,
-        timeout: Timeout,
-        retry: RetryPolicy,
-        middleware: Sequence[Middleware],
-        hooks: Sequence[Hook],
-    ) -> Self:
-        """A caller with a gate and a token cache of its own."""
-        gate = Gate(pace, lambda event: tell(hooks, event))
-        sender = Sender(credentials, wire, clock, gate, timeout, middleware, hooks)
-        return cls(sender, Auth(credentials), retry)
-
-    def with_limits(self, timeout: Timeout, retry: RetryPolicy) -> Self:
-        """The same caller, with other limits."""
-        return attrs.evolve(self, sender=attrs.evolve(self.sender, timeout=timeout), retry=retry)
 
     @property
     def gate(self) -> Gate:
@@ -95,6 +69,10 @@ class Caller:
     def hooks(self) -> Sequence[Hook]:
         """Who is told what happens."""
         return self.sender.hooks
+
+    def secrets(self) -> tuple[str, ...]:
+        """What no text may repeat."""
+        return self.gate.auth.secrets()
 
     async def alone(self, ask: Ask[T], drain: Drain) -> T:
         """A call that belongs to no bulk call; see `run`."""
@@ -189,7 +167,7 @@ class Caller:
         while True:
             trail.meaning = None
             await checkpoint_if_cancelled()  # a cancelled call sends nothing more, also when no wait says so
-            token = await self.auth.ready()
+            token = await self.gate.auth.ready()
             ticket = await self.gate.enter(since=trail.began, patience=self.retry.patience)
             begun = time.monotonic()
             if trail.ends is not None and begun >= trail.ends:
@@ -203,7 +181,7 @@ class Caller:
                     return verdict.value  # type: ignore[return-value]  # an answer has a value
                 case Meaning.THROTTLED:
                     continue  # the gate is closed now
-                case Meaning.UNAUTHORISED if self.auth.renewable and not renewed:
+                case Meaning.UNAUTHORISED if self.gate.auth.renewable and not renewed:
                     renewed = True
                     await self._renew(token)
                     continue
@@ -225,7 +203,7 @@ class Caller:
 
     async def _renew(self, token: Token) -> None:
         try:
-            await self.auth.renew(token)
+            await self.gate.auth.renew(token)
         except AuthFailed:
             self.gate.unprove()
             raise

@@ -15,10 +15,12 @@ from collections.abc import Callable, Hashable
 
 import anyio
 
+from koodrive_async.core.credentials import Credentials
 from koodrive_async.core.errors import ClientClosed, KooDriveError, Throttled
 from koodrive_async.core.events import Event, PaceChanged
 from koodrive_async.core.pacing import Pacer, RetryQuota, Signal, Ticket
 from koodrive_async.core.settings import Pace
+from koodrive_async.shell.auth import Auth
 
 Emit = Callable[[Event], None]
 
@@ -36,9 +38,16 @@ class _Waiter:
 
 
 class Gate:
-    """Permits for one attempt each."""
+    """Permits for one attempt each.
 
-    def __init__(self, pace: Pace, emit: Emit = lambda _: None) -> None:
+    Attributes:
+        auth: The credentials it is for, and their current token.
+        pace: How fast to go at most.
+        quota: Whose turn it is to retry.
+    """
+
+    def __init__(self, credentials: Credentials, pace: Pace, emit: Emit = lambda _: None) -> None:
+        self.auth = Auth(credentials)
         self.pace = pace
         self.quota = RetryQuota()
         self._pacer = Pacer(concurrency=pace.concurrency, per_second=pace.per_second, adaptive=pace.adaptive)

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import attrs
 
-from koodrive_async.core.credentials import AppCredentials, Credentials
 from koodrive_async.core.errors import AttemptTimeout, BadReply, NotFound, Sent, TransportFailure
 from koodrive_async.core.events import AttemptFailed, AttemptStarted, ClockCorrected, Hook
 from koodrive_async.core.pacing import Signal, Ticket
@@ -24,7 +23,7 @@ from koodrive_async.shell.gate import Gate
 from koodrive_async.shell.hooks import tell
 from koodrive_async.shell.middleware import chain
 from koodrive_async.shell.trail import Ask, Trail
-from koodrive_async.shell.transport import Wire
+from koodrive_async.shell.transport import Departure, Wire
 
 T = TypeVar("T")
 
@@ -41,10 +40,9 @@ class Sender:
     Attributes:
         wire: The way to the service, shared by all views of a client.
         clock: The server's clock, likewise.
-        gate: Gets the permit back, with what the attempt said.
+        gate: Knows the credentials; gets the permit back, with what the attempt said.
     """
 
-    credentials: Credentials
     wire: Wire
     clock: Clock
     gate: Gate
@@ -71,18 +69,19 @@ class Sender:
         trail.requests += 1
         trail.trace_id = trace_id(trail.call, trail.batch, trail.requests)
         signed_at = 0.0
+        departure = Departure()
 
         async def signed(request: Request) -> Reply:
             nonlocal signed_at
             signed_at = self.clock.signing_time()
             signed_request = sign(
                 request,
-                self.credentials,
+                self.gate.auth.credentials,
                 token.secret,
                 date=format_date(signed_at),
                 host=self.wire.endpoint.host,
             )
-            return await self.wire.send(signed_request, self.timeout)
+            return await self.wire.send(signed_request, self.timeout, departure)
 
         send = chain(self.middleware, signed)
         request = self._request(ask, trail)
@@ -104,12 +103,13 @@ class Sender:
                         batched=ask.operation.batched,
                         signed_at=dated,
                         now=time.time(),
-                        secrets=self._secrets(token),
+                        secrets=self.gate.auth.secrets(token),
                     )
                     self._learn_time(verdict, reply)
             if verdict is None:
                 why = "cut off after the grace period" if drain.draining else "took longer than it may"
-                verdict = judge_failure(AttemptTimeout(f"the attempt {why}", sent=Sent.MAYBE))
+                sent = Sent.MAYBE if departure.left else Sent.NO
+                verdict = judge_failure(AttemptTimeout(f"the attempt {why}", sent=sent))
             trail.meaning = verdict.meaning
             if not verdict.ambiguous:
                 trail.ambiguous = was_ambiguous
@@ -143,11 +143,6 @@ class Sender:
             retry_after=verdict.retry_after,
             ceiling=verdict.ceiling,
         )
-
-    def _secrets(self, token: Token) -> tuple[str, ...]:
-        if isinstance(self.credentials, AppCredentials):
-            return (self.credentials.app_secret.reveal(), self.credentials.app_id)
-        return (token.secret.reveal(),) if token.secret else ()
 
     def _learn_time(self, verdict: Verdict[Any], reply: Reply) -> None:
         if verdict.server_date is None:

@@ -9,6 +9,7 @@ Refuses to retry, to follow redirects, and to judge a reply.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 import urllib.request
@@ -19,7 +20,6 @@ from typing import Any, Self
 import anyio
 import httpx
 
-from koodrive_async.core.codec import bad_reply
 from koodrive_async.core.endpoint import Endpoint
 from koodrive_async.core.errors import (
     AttemptTimeout,
@@ -59,6 +59,25 @@ def _proxy(endpoint: Endpoint, network: Network) -> httpx.Proxy | None:
         raise ConfigurationError("the proxy is no URL of a known scheme") from None
 
 
+class Departure:
+    """Whether a request has left; until then it is certain that nothing was sent.
+
+    Attributes:
+        left: Bytes of it may be under way.
+        reused: It goes over a connection that served before.
+    """
+
+    __slots__ = ("left", "reused")
+
+    def __init__(self) -> None:
+        self.left = self.reused = False
+
+    async def watch(self, name: str, info: dict[str, Any]) -> None:
+        """Httpcore's trace of a new connection: setting it up, through a proxy too, is not yet leaving."""
+        if name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.left = True
+
+
 # -- slots ----------------------------------------------------------------------------------------
 
 
@@ -67,10 +86,22 @@ class _Slot:
 
     __slots__ = ("idle_since", "served", "transport")
 
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, transport: httpx.AsyncHTTPTransport) -> None:
         self.transport = transport
         self.served = 0
         self.idle_since = 0.0
+
+    def holds_leftovers(self) -> bool:
+        """Whether bytes came in behind the reply: h11 would take them for the answer to the next request.
+
+        There is no public way to ask; where httpcore looks different inside the answer is no.
+        """
+        pool = getattr(self.transport, "_pool", None)
+        for connection in getattr(pool, "connections", ()):
+            state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
+            if state is not None and state.trailing_data[0]:
+                return True
+        return False
 
     async def aclose(self) -> None:
         with anyio.move_on_after(_CLOSING, shield=True):
@@ -94,7 +125,12 @@ class _Lease(httpx.AsyncByteStream):
             with anyio.move_on_after(_CLOSING, shield=True):
                 await self._stream.aclose()
         finally:
-            await self._slots.release(self._slot, spoilt=not self._whole)
+            spoilt = not self._whole or self._slot.holds_leftovers()
+            await self._slots.release(self._slot, spoilt=spoilt)
+
+
+def _no_header_blocks(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
 
 
 class SlotTransport(httpx.AsyncBaseTransport):
@@ -108,6 +144,9 @@ class SlotTransport(httpx.AsyncBaseTransport):
         self._proxy = _proxy(endpoint, network)
         self._secure = endpoint.scheme == "https"
         self._tls: ssl.SSLContext | None = network.tls
+        if network.http2:
+            # At DEBUG hpack logs whole header blocks; that they are Huffman-coded hides no credentials.
+            logging.getLogger("hpack.hpack").addFilter(_no_header_blocks)
         self._idle: list[_Slot] = []
         self._closed = False
 
@@ -137,7 +176,10 @@ class SlotTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send on the slot that was used last."""
         slot = self._idle.pop() if self._idle else self._new()
-        request.extensions["koodrive.reused"] = slot.served > 0
+        departure: Departure = request.extensions["koodrive.departure"]
+        departure.reused = departure.left = slot.served > 0
+        if not departure.left:
+            request.extensions["trace"] = departure.watch
         slot.served += 1
         try:
             response = await slot.transport.handle_async_request(request)
@@ -204,16 +246,22 @@ class Wire:
         self._http = http or httpx.AsyncClient(
             transport=SlotTransport(endpoint, network), trust_env=False, follow_redirects=False
         )
-        self._tunnelled = not self._borrowed and network.proxy is not None
 
-    async def send(self, request: Request, timeout: Timeout) -> Reply:  # noqa: ASYNC109 - httpx's
+    async def send(self, request: Request, timeout: Timeout, departure: Departure) -> Reply:  # noqa: ASYNC109 - httpx's
         """Send a request and read the whole reply.
+
+        Args:
+            request: With all its headers.
+            timeout: The limits of its parts; the total is the caller's to keep.
+            departure: Where to note that it left, for a caller that cuts this off.
 
         Raises:
             TransportFailure: No reply.
             BadReply: A reply that is too large or coded in a way that was not asked for.
         """
         built = self._build(request, timeout)
+        built.extensions["koodrive.departure"] = departure
+        departure.left = self._borrowed  # whose client does not tell
         sent_at = time.monotonic()
         try:
             response = await self._http.send(built, stream=True, auth=None, follow_redirects=False)
@@ -222,7 +270,7 @@ class Wire:
             finally:
                 await response.aclose()
         except httpx.TransportError as error:
-            raise _failure(error, built) from None
+            raise _failure(error, departure) from None
         return Reply(
             status=response.status_code,
             headers=response.headers.multi_items(),
@@ -235,7 +283,7 @@ class Wire:
         headers = [("Host", self.endpoint.host), *request.headers]
         if request.body:
             headers.append(("Content-Length", str(len(request.body))))
-        built = httpx.Request(
+        return httpx.Request(
             request.method,
             self._url.copy_with(raw_path=request.target.encode("ascii")),
             headers=headers,
@@ -249,24 +297,11 @@ class Wire:
                 }
             },
         )
-        if self._tunnelled:
-            built.extensions["trace"] = _watch(built.extensions)
-        return built
 
     async def aclose(self) -> None:
         """Close what is ours; a borrowed client stays open."""
         if not self._borrowed:
             await self._http.aclose()
-
-
-def _watch(extensions: dict[str, Any]) -> Any:
-    """Notes when a request leaves: behind a proxy, what breaks before that certainly did not send it."""
-
-    async def trace(name: str, info: dict[str, Any]) -> None:
-        if name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
-            extensions["koodrive.left"] = True
-
-    return trace
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
@@ -297,9 +332,7 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
             size += len(piece)
             pieces.append(piece)
             if size > limit:
-                failure = bad_reply(
-                    f"a reply of more than {limit} bytes", pieces[0], status=response.status_code
-                )
+                failure = BadReply(f"a reply of more than {limit} bytes", status=response.status_code)
             if failure is not None:
                 reading.cancel()
     if failure is not None:
@@ -316,25 +349,32 @@ _TRANSIENT_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, 
 
 
 def _chain(error: BaseException) -> list[BaseException]:
+    """The error and what caused it, down to the bottom; of a group its first."""
     chain: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in chain:
         chain.append(at)
-        at = at.__cause__ or at.__context__
+        grouped = at.exceptions[0] if isinstance(at, BaseExceptionGroup) else None
+        at = grouped or at.__cause__ or at.__context__
     return chain
 
 
-def _failure(error: httpx.TransportError, request: httpx.Request) -> TransportFailure:
+def _text(error: BaseException, chain: list[BaseException]) -> str:
+    """What to say of it: outer texts are often empty or vague, the reason is at the bottom."""
+    texts = [str(at) for at in chain if str(at)]
+    said = dict.fromkeys((*texts[:1], *texts[-1:]))
+    return ": ".join((type(error).__name__, *said))
+
+
+def _failure(error: httpx.TransportError, departure: Departure) -> TransportFailure:
     """An httpx exception as ours: from `TransportError` downwards, exceptions to the rule first."""
     chain = _chain(error)
-    # TLS errors hide two or three levels down the chain, and on trio the outer text is empty.
-    text = next((str(at) for at in chain if str(at)), "")
-    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    unsent = "trace" in request.extensions and "koodrive.left" not in request.extensions
+    text = _text(error, chain)
+    sent = Sent.MAYBE if departure.left else Sent.NO
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return AttemptTimeout(text, sent=Sent.NO)
     if isinstance(error, httpx.TimeoutException):
-        return AttemptTimeout(text, sent=Sent.NO if unsent else Sent.MAYBE)
+        return AttemptTimeout(text, sent=sent)
     tls = next((at for at in chain if isinstance(at, ssl.SSLError)), None)
     if isinstance(error, httpx.ConnectError):
         permanent = tls is not None and not isinstance(tls, _TRANSIENT_TLS)
@@ -345,6 +385,6 @@ def _failure(error: httpx.TransportError, request: httpx.Request) -> TransportFa
         return ConnectFailed(text, sent=Sent.NO, permanent=True)
     # HTTP/2 REFUSED_STREAM (7): "the stream was closed before any application processing" (RFC 9113, 8.7).
     refused = "StreamReset" in text and "error_code:7" in text
-    lost = ConnectionLost(text, sent=Sent.NO if unsent or refused else Sent.MAYBE)
-    lost.stale = bool(request.extensions.get("koodrive.reused"))
+    lost = ConnectionLost(text, sent=Sent.NO if refused else sent)
+    lost.stale = departure.reused
     return lost

@@ -19,6 +19,12 @@ def well(request: SeenRequest) -> bytes:
     return dated(all_well(request.body))
 
 
+def well_and_closing(request: SeenRequest) -> bytes:
+    """The same from a server that keeps no connection; it takes the client to close."""
+    head, _, body = well(request).partition(b"\r\n\r\n")
+    return head + b"\r\nConnection: close\r\n\r\n" + body
+
+
 def all_well(body: bytes) -> dict[str, Any]:
     items = [{"shareId": share_id, "code": 0, "msg": "success"} for share_id in json.loads(body)["shareIds"]]
     return {"code": 0, "msg": "success", "subResponseList": items}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import strategies as st
 
+from koodrive_async.core import errors
 from koodrive_async.core.codec import Envelope, parse_object, read_envelope
-from koodrive_async.core.errors import ConnectionLost, InvalidRequest, Throttled
+from koodrive_async.core.errors import ConnectionLost, InvalidRequest, KooDriveError, Sent, Throttled
 from koodrive_async.core.outcomes import CancelReport, ShareOutcome, Status
 from koodrive_async.core.wire import Reply
 
@@ -42,15 +45,47 @@ def report_of(*outcomes: tuple[str, Status], requests: int = 0, elapsed: float =
     )
 
 
+# -- errors ---------------------------------------------------------------------------------------
+
+#: Every class of the hierarchy.
+ERRORS = [
+    thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, KooDriveError)
+]
+
+REPORT = report_of(("a", Status.CANCELLED), ("b", Status.UNKNOWN), requests=2, elapsed=0.5)
+
+#: A telling value for every argument that some class takes.
+_SAMPLES = {
+    "message": "no such thing",
+    "trace_id": TRACE,
+    "attempts": 3,
+    "position": 7,
+    "sent": Sent.NO,
+    "permanent": True,
+    "status": 429,
+    "code": "APIG.0308",
+    "request_id": "r-1",
+    "retry_after": 2.5,
+    "retry_at": datetime(2026, 1, 2, tzinfo=UTC),
+    "body": "<html>",
+    "report": REPORT,
+}
+
+
+def full_error(cls: type[KooDriveError]) -> KooDriveError:
+    """An error of this class with every attribute at a value of its own."""
+    error = cls(**{name: _SAMPLES[name] for name in inspect.signature(cls).parameters})
+    error.ambiguous, error.gave_up, error.report, error.retryable = True, "budget", REPORT, True
+    return error
+
+
 # -- strategies -----------------------------------------------------------------------------------
 
 encodable = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
 
@@ -71,11 +106,12 @@ wild_replies = st.fixed_dictionaries(
         "error_msg": json_values,
         "request_id": json_values,
         "subResponseList": json_values | st.lists(_items | json_values, max_size=6),
-        "link": json_values | st.dictionaries(st.sampled_from(["shareId", "status", "permission"]), json_values),
+        "link": json_values
+        | st.dictionaries(st.sampled_from(["shareId", "status", "permission"]), json_values),
     },
 )
 
-_ERRORS = [None, ConnectionLost("lost"), InvalidRequest("no", code="13000102"), Throttled("slow down")]
+_BLAMED = [None, ConnectionLost("lost"), InvalidRequest("no", code="13000102"), Throttled("slow down")]
 
 outcomes = st.builds(
     ShareOutcome,
@@ -85,7 +121,7 @@ outcomes = st.builds(
     message=st.sampled_from(["", "Success."]),
     attempts=st.integers(0, 9),
     trace_id=st.sampled_from(["", TRACE]),
-    error=st.sampled_from(_ERRORS),
+    error=st.sampled_from(_BLAMED),
 )
 
 reports = st.builds(

@@ -1,11 +1,11 @@
 """A client, a service with a limit and a network between them, in virtual time: what a `Pacer` achieves.
 
-Deterministic for a seed, event driven, no sleeping. The client works off a backlog of batches, as many at a time
-as its concurrency; a refused batch is sent again at once (the gate holds it), a failed one after its back-off
-and when the retry quota has a turn for it. Timers are late, as an event loop's are.
+Deterministic for a seed, event driven, no sleeping. The client works off a backlog of batches, as many at a
+time as its concurrency; a refused batch is sent again at once (the gate holds it), a failed one after its
+back-off and when the retry quota has a turn for it. Timers are late, as an event loop's are.
 
-A third of the latency is the network's, half of that before the service sees the request; a refusal takes only
-the network's part.
+A third of the latency is the network's, half of that before the service sees the request; a refusal takes
+only the network's part.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ class SlidingWindow(Service):
 class Concurrency(Service):
     """So many at a time.
 
-    `granted` is Little's law over the whole round trip: without refusals a slot is taken again when its answer
-    has come back and the next request has arrived. (Guessing when a slot falls free can do a little better.)
+    `granted` is Little's law over the whole round trip: without refusals a slot is taken again when its
+    answer has come back and the next request has arrived. (Guessing when a slot falls free can do better.)
     """
 
     def __init__(self, slots: int, latency: float = 0.03) -> None:
@@ -210,7 +210,7 @@ class Nodes(Service):
 
 
 class Telling(Service):
-    """The service says more than 429: Retry-After (seconds, or a function of the time), the gateway's text."""
+    """The service says more than 429: Retry-After (seconds, or a function of the time), the text."""
 
     def __init__(self, inner: Service, retry_after=None, ceiling: float | None = None) -> None:
         self.inner, self.retry_after, self.ceiling = inner, retry_after, ceiling
@@ -260,7 +260,9 @@ class Result(NamedTuple):
 class Simulation:
     """One run; see `run`."""
 
-    def __init__(self, service, *, requests, concurrency, per_second, adaptive, latency, spread, late, erratic, seed):
+    def __init__(
+        self, service, *, requests, concurrency, per_second, adaptive, latency, spread, late, erratic, seed
+    ):
         self.service, self.concurrency, self.latency = service, concurrency, latency
         self.spread, self.late, self.erratic = spread, late, erratic
         self.random = random.Random(seed)
@@ -311,7 +313,9 @@ class Simulation:
 
         def arrive(now: float) -> None:
             answer = self.service.arrive(now)
-            self.at(now + (self.work() if answer.work is None else answer.work), lambda now: leave(now, answer))
+            self.at(
+                now + (self.work() if answer.work is None else answer.work), lambda now: leave(now, answer)
+            )
 
         def leave(now: float, answer: Answer) -> None:
             if answer.by is not None:

@@ -57,7 +57,7 @@ def test_what_can_be_no_id_is_refused_with_its_place_and_reason(value, reason):
 
 
 def test_a_place_that_is_not_known_is_not_named():
-    with pytest.raises(InvalidShareId, match="^a share id is empty$") as caught:
+    with pytest.raises(InvalidShareId, match=r"^a share id is empty$") as caught:
         check_share_id("")
     assert caught.value.position is None
 
@@ -106,7 +106,7 @@ def test_an_asynchronous_collection_passes():
 
 @pytest.mark.parametrize("value", [None, 7, b"x", "", "  ", "a\nb", "\ud800"])
 def test_a_text_argument_must_be_one(value):
-    with pytest.raises(UsageError, match="^short_url must be"):
+    with pytest.raises(UsageError, match=r"^short_url must be"):
         check_text("short_url", value)
     assert check_text("short_url", "18 08") == "18 08"
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from koodrive_async.core.codec import (
-    bad_reply,
     camel,
     dump,
+    excerpt,
     has_sub_responses,
     parse_object,
     read_cancel_reply,
@@ -60,11 +60,10 @@ from tests.core.builders import as_bytes, encodable, envelope, json_values, wild
     ids=lambda body: repr(body[:24]),
 )
 def test_what_is_no_object_or_could_be_misread_is_a_bad_reply(body):
-    with pytest.raises(BadReply) as caught:
-        parse_object(body, status=200)
-    assert caught.value.status == 200
-    assert len(caught.value.body) <= EXCERPT
-    assert str(caught.value).startswith("HTTP 200: ")
+    with pytest.raises(
+        BadReply, match=r"^(an empty body|not the JSON expected|a JSON \w+ instead of an object)"
+    ):
+        parse_object(body)
 
 
 @pytest.mark.parametrize(
@@ -114,12 +113,12 @@ def test_any_bytes_and_any_stump_of_a_reply_are_an_object_or_a_bad_reply(body, e
         str(error).encode()
 
 
-def test_a_bad_reply_shows_an_excerpt_without_secrets():
-    error = bad_reply("odd", b'{"access_token": "abc", "x": "' + b"\x00\xff" * 500)
-    assert error.body.startswith('{"access_token": "***", "x": "')
-    assert len(error.body) <= EXCERPT
-    assert error.body.isprintable()
-    assert bad_reply("odd", b"").body == ""
+def test_an_excerpt_shows_the_beginning_without_secrets():
+    found = excerpt(b'{"access_token": "abc", "x": "hunter2' + b"\x00\xff" * 500, ("hunter2",))
+    assert found.startswith('{"access_token": "***", "x": "***')
+    assert len(found) <= EXCERPT
+    assert found.isprintable()
+    assert excerpt(b"") == ""
 
 
 @given(st.dictionaries(encodable, st.lists(encodable) | encodable | st.integers() | st.booleans()))
@@ -178,8 +177,8 @@ def test_what_is_no_json_is_not_sent(value):
         ("0.0", "0.0"),
         ("0x0", "0x0"),
         ("false", "false"),
-        ("０", "０"),
-        ("٠", "٠"),
+        ("\uff10", "\uff10"),
+        ("\u0660", "\u0660"),
         ("9" * 64, "9" * 64),
         ("0" * 65, None),
         pytest.param("9" * 5_000, None, id="long"),
@@ -204,7 +203,16 @@ def test_success_is_read_from_zero_only(value):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("a", "a"), (7, "7"), (1.5, "1.5"), (10**30, "1" + "0" * 30), (True, ""), (None, ""), ([], ""), ({}, "")],
+    [
+        ("a", "a"),
+        (7, "7"),
+        (1.5, "1.5"),
+        (10**30, "1" + "0" * 30),
+        (True, ""),
+        (None, ""),
+        ([], ""),
+        ({}, ""),
+    ],
 )
 def test_texts(value, text):
     assert read_text(value) == text
@@ -280,7 +288,8 @@ def test_any_object_is_a_cancel_reply(value):
 
 
 @pytest.mark.parametrize(
-    ("name", "wire"), [("share_id", "shareId"), ("status", "status"), ("a_b_c", "aBC"), ("short_url", "shortUrl")]
+    ("name", "wire"),
+    [("share_id", "shareId"), ("status", "status"), ("a_b_c", "aBC"), ("short_url", "shortUrl")],
 )
 def test_names_on_the_wire(name, wire):
     assert camel(name) == wire
@@ -342,7 +351,9 @@ def test_a_link_as_documented():
 )
 def test_fields_are_read_whichever_way_their_type_drifts(field, raw, value):
     found = link(**{field: raw})
-    name = {camel(name): name for name in ("share_id", "expire_date", "status", "permission", "owner_name")}[field]
+    name = {camel(name): name for name in ("share_id", "expire_date", "status", "permission", "owner_name")}[
+        field
+    ]
     assert getattr(found, name) == value
     assert not found.extra
 

@@ -1,48 +1,16 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import pickle
 import re
 import traceback
-from datetime import UTC, datetime
 
 import pytest
 
 from koodrive_async.core import errors
-from koodrive_async.core.errors import ApiError, CancelIncomplete, KooDriveError, Sent
+from koodrive_async.core.errors import ApiError, CancelIncomplete, KooDriveError
 from koodrive_async.core.outcomes import CancelReport, CancelSummary, ShareOutcome, Status
-from tests.core.builders import TRACE, report_of
-
-CLASSES = [
-    thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, KooDriveError)
-]
-
-REPORT = report_of(("a", Status.CANCELLED), ("b", Status.UNKNOWN), requests=2, elapsed=0.5)
-
-#: A telling value for every argument that some class takes.
-SAMPLES = {
-    "message": "no such thing",
-    "trace_id": TRACE,
-    "attempts": 3,
-    "position": 7,
-    "sent": Sent.NO,
-    "permanent": True,
-    "status": 429,
-    "code": "APIG.0308",
-    "request_id": "r-1",
-    "retry_after": 2.5,
-    "retry_at": datetime(2026, 1, 2, tzinfo=UTC),
-    "body": "<html>",
-    "report": REPORT,
-}
-
-
-def made(cls):
-    """An error of this class with every attribute at a value of its own."""
-    error = cls(**{name: SAMPLES[name] for name in inspect.signature(cls).parameters})
-    error.ambiguous, error.gave_up, error.report, error.retryable = True, "budget", REPORT, True
-    return error
+from tests.core.builders import ERRORS, TRACE, full_error, report_of
 
 
 def drawn():
@@ -59,18 +27,20 @@ def drawn():
 
 def test_the_tree_is_as_drawn():
     assert drawn() == {
-        cls.__name__: [base.__name__ for base in cls.__bases__ if base is not Exception] for cls in CLASSES
+        cls.__name__: [base.__name__ for base in cls.__bases__ if base is not Exception] for cls in ERRORS
     }
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("cls", ERRORS)
 @pytest.mark.parametrize(
     "duplicate",
     [copy.copy, copy.deepcopy]
-    + [lambda error, p=p: pickle.loads(pickle.dumps(error, p)) for p in range(2, pickle.HIGHEST_PROTOCOL + 1)],
+    + [
+        lambda error, p=p: pickle.loads(pickle.dumps(error, p)) for p in range(2, pickle.HIGHEST_PROTOCOL + 1)
+    ],
 )
 def test_every_error_pickles_and_copies_with_all_it_has(cls, duplicate):
-    error = made(cls)
+    error = full_error(cls)
     twin = duplicate(error)
     assert type(twin) is cls
     assert vars(twin) == vars(error)
@@ -78,7 +48,7 @@ def test_every_error_pickles_and_copies_with_all_it_has(cls, duplicate):
     assert str(twin) == str(error)
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("cls", ERRORS)
 def test_an_error_that_is_part_of_its_own_report_pickles(cls):
     error = cls()
     error.report = CancelReport([ShareOutcome("a", Status.UNKNOWN, error=error)])
@@ -87,12 +57,12 @@ def test_an_error_that_is_part_of_its_own_report_pickles(cls):
 
 
 def test_every_error_can_be_made_of_nothing_and_says_something():
-    assert not [cls for cls in CLASSES if not str(cls())]
+    assert not [cls for cls in ERRORS if not str(cls())]
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("cls", ERRORS)
 def test_an_error_says_what_one_asks_first(cls):
-    text = str(made(cls))
+    text = str(full_error(cls))
     assert f"(gave up: budget, attempts: 3, the service may have acted, trace id: {TRACE})" in text or (
         cls is CancelIncomplete and text.endswith("(gave up: budget, the service may have acted)")
     )
@@ -107,7 +77,10 @@ def test_an_error_says_what_one_asks_first(cls):
         (ApiError(), "ApiError"),
         (KooDriveError("once", attempts=1), "once"),
         (errors.BadReply("odd", body="<p>"), "odd: '<p>'"),
-        (CancelIncomplete(report_of(("a", Status.REJECTED))), "not everything was cancelled: CancelReport(rejected=1,"),
+        (
+            CancelIncomplete(report_of(("a", Status.REJECTED))),
+            "not everything was cancelled: CancelReport(rejected=1,",
+        ),
         (CancelIncomplete(CancelSummary()), "not everything was cancelled: CancelSummary("),
     ],
 )
@@ -116,27 +89,23 @@ def test_texts(error, text):
 
 
 def test_a_caller_s_mistake_is_a_value_error_and_nothing_else_is():
-    assert {cls for cls in CLASSES if issubclass(cls, ValueError)} == {
-        cls for cls in CLASSES if issubclass(cls, errors.UsageError)
+    assert {cls for cls in ERRORS if issubclass(cls, ValueError)} == {
+        cls for cls in ERRORS if issubclass(cls, errors.UsageError)
     }
 
 
 def test_a_detached_error_keeps_no_frame_alive():
-    try:
-        try:
-            raise OSError
-        except OSError as cause:
-            raise errors.ConnectionLost("lost") from cause
-    except errors.ConnectionLost as error:
-        assert error.__traceback__
-        assert error.__cause__
-        kept = error.detached()
+    with pytest.raises(errors.ConnectionLost) as caught:
+        raise errors.ConnectionLost("lost") from OSError()
+    assert caught.value.__traceback__
+    assert caught.value.__cause__
+    kept = caught.value.detached()
     assert (kept.__traceback__, kept.__cause__, kept.__context__) == (None, None, None)
     assert traceback.format_exception(kept) == ["koodrive_async.core.errors.ConnectionLost: lost\n"]
 
 
 def test_asking_again_could_help_after_what_passes_and_not_after_what_stays():
-    assert {cls.__name__ for cls in CLASSES if cls.retryable} == {
+    assert {cls.__name__ for cls in ERRORS if cls.retryable} == {
         *("TransportFailure", "ConnectFailed", "AttemptTimeout", "ConnectionLost"),
         *("AuthFailed", "ClockSkewed", "Forbidden", "Throttled", "ServerFault", "BadReply"),
     }

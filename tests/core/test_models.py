@@ -30,7 +30,19 @@ def test_every_form_of_the_pages_is_read(text, time):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  ", "never", "3", "0", "20241399999999", "2024-02-30", "9" * 19, "１７１７３８１２２４０００", "\ud800"]
+    "text",
+    [
+        "",
+        "  ",
+        "never",
+        "3",
+        "0",
+        "20241399999999",
+        "2024-02-30",
+        "9" * 19,
+        "\uff11\uff17" * 7,
+        "\ud800",
+    ],
 )
 def test_another_form_is_no_time(text):
     assert parse_time(text) is None

@@ -115,7 +115,9 @@ def test_of_two_outcomes_the_surer_wins_and_the_first_of_two_alike_in_order_of_f
     seen: dict[str, list[ShareOutcome]] = {}
     for outcome in [*a.outcomes, *b.outcomes]:
         seen.setdefault(outcome.share_id, []).append(outcome)
-    assert list(merged.outcomes) == [min(those, key=lambda o: list(Status).index(o.status)) for those in seen.values()]
+    assert list(merged.outcomes) == [
+        min(those, key=lambda o: list(Status).index(o.status)) for those in seen.values()
+    ]
 
 
 @given(st.lists(outcomes, max_size=12))
@@ -158,7 +160,13 @@ def test_a_report_counts_every_status():
 
 def test_a_report_has_a_view_for_each_status():
     views = (MIXED.cancelled, MIXED.already_gone, MIXED.rejected, MIXED.unknown, MIXED.not_sent)
-    assert [[outcome.share_id for outcome in view] for view in views] == [["a", "f"], ["b"], ["c"], ["d"], ["e"]]
+    assert [[outcome.share_id for outcome in view] for view in views] == [
+        ["a", "f"],
+        ["b"],
+        ["c"],
+        ["d"],
+        ["e"],
+    ]
     assert [{outcome.status for outcome in view} for view in views] == [{C}, {G}, {R}, {U}, {N}]
 
 
@@ -205,7 +213,9 @@ def test_sub_responses_are_what_the_service_answered_for_ids_it_named():
     answered = Settlement(C, code="0", message="Success.", answered=True)
     refused = Settlement(R, code="13000410", message="no permission", answered=True)
     whole = Settlement(R, code="13000102", message="bad", error=InvalidRequest("bad", status=400))
-    report = CancelReport.of_columns(list("abcd"), [answered, refused, whole, UNSENT], requests=1, elapsed=0.1)
+    report = CancelReport.of_columns(
+        list("abcd"), [answered, refused, whole, UNSENT], requests=1, elapsed=0.1
+    )
     assert report.sub_responses == [
         ShareSubResponse("a", "0", "Success."),
         ShareSubResponse("b", "13000410", "no permission"),
@@ -253,9 +263,11 @@ def test_a_report_pickles_and_copies(duplicate):
 
 
 def test_a_report_shows_what_counts():
-    assert repr(MIXED).startswith("CancelReport(cancelled=2, already_gone=1, rejected=1, unknown=1, not_sent=1, ")
+    assert repr(MIXED).startswith(
+        "CancelReport(cancelled=2, already_gone=1, rejected=1, unknown=1, not_sent=1, "
+    )
     assert repr(CancelReport()) == "CancelReport(empty, requests=0, elapsed=0.000)"
-    assert MIXED != repr(MIXED)
+    assert repr(MIXED) != MIXED
     assert report_of(requests=1) != report_of(requests=2)
     assert report_of(elapsed=0.1) != report_of(elapsed=0.2)
 

@@ -66,7 +66,10 @@ def test_of_secrets_within_each_other_none_leaves_a_rest(secrets):
         ("kdstoken=abc&shareId=7", "kdstoken=***&shareId=7"),
         ("{'extractCode': '31945314'}", "{'extractCode': '***'}"),
         ("appSecret=s3cr3t;", "appSecret=***;"),
-        ("HMAC-SHA256 AppId=me,SignedHeaders=x-date,Signature=0c09", "HMAC-SHA256 AppId=***,SignedHeaders=x-date,Signature=***"),
+        (
+            "HMAC-SHA256 AppId=me,SignedHeaders=x-date,Signature=0c09",
+            "HMAC-SHA256 AppId=***,SignedHeaders=x-date,Signature=***",
+        ),
         ("signature time:20240909T033325Z,server time:20240909T033325Z",) * 2,
         ("the share expired at noon, found at server 7",) * 2,
         ("line\r\nbreak\x1b[31m and \u202e", "line  break [31m and  "),

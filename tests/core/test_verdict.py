@@ -46,7 +46,9 @@ def read_link(envelope):
     return read_model(envelope, "link", CommonShareLink)
 
 
-def verdict(status=200, body=b"", *, read=read_cancel_reply, batched=True, signed_at=None, secrets=(), **headers):
+def verdict(
+    status=200, body=b"", *, read=read_cancel_reply, batched=True, signed_at=None, secrets=(), **headers
+):
     return judge(
         reply(status, body, **headers), read, batched=batched, signed_at=signed_at, now=EPOCH, secrets=secrets
     )
@@ -84,7 +86,8 @@ def verdict(status=200, body=b"", *, read=read_cancel_reply, batched=True, signe
         *((status, "13000101", InvalidRequest, M.INVALID) for status in (200, 400, 500)),
         *((status, "13000102", InvalidRequest, M.INVALID) for status in (200, 400, 500)),
         *((status, "13000309", NotFound, M.INVALID) for status in (200, 400, 404)),
-        *((status, "13000410", Forbidden, M.REFUSED) for status in (200, 400, 403)),
+        *((status, "13000410", Forbidden, M.REFUSED) for status in (200, 400)),
+        (403, "13000410", Forbidden, M.FATAL),
         *((400, f"130003{n:02}", ApiError, M.REFUSED) for n in range(1, 13) if n != 9),
         *((400, f"130004{n:02}", ApiError, M.REFUSED) for n in range(1, 15) if n != 10),
         (400, "13000313", InvalidRequest, M.INVALID),
@@ -168,7 +171,17 @@ def test_a_good_status_without_a_readable_answer_is_ambiguous(status, body):
 
 @pytest.mark.parametrize(
     ("status", "ambiguous"),
-    [(408, True), (425, False), (429, False), (500, True), (502, True), (503, True), (504, True), (400, False), (401, False)],
+    [
+        (408, True),
+        (425, False),
+        (429, False),
+        (500, True),
+        (502, True),
+        (503, True),
+        (504, True),
+        (400, False),
+        (401, False),
+    ],
 )
 def test_could_the_service_have_acted(status, ambiguous):
     made = verdict(status, "<html>Bad Gateway</html>", content_type="text/html; charset=utf-8")
@@ -211,7 +224,10 @@ def test_an_answer_that_its_reader_refuses_is_a_bad_reply():
 
 @pytest.mark.parametrize(
     ("body", "text"),
-    [("moved", "a redirect, which is never followed"), ({"code": 7, "msg": "there"}, "a redirect, which is never followed; there")],
+    [
+        ("moved", "a redirect, which is never followed"),
+        ({"code": 7, "msg": "there"}, "a redirect, which is never followed; there"),
+    ],
 )
 def test_a_redirect_is_fatal_and_says_so(body, text):
     made = verdict(307, body, location="https://evil.example/")
@@ -291,7 +307,7 @@ def test_no_error_repeats_a_secret_wherever_a_reply_puts_it(status, body, header
         (["Mon, 09 Sep 2024 03:33:27 -0000"], 2.0),
         (["Mon, 09 Sep 2024 11:33:27 +0800"], 2.0),
         (["Mon, 99 Sep 2024 03:33:27 GMT"], None),
-        (["２"], None),
+        (["\uff12"], None),
         (["inf"], None),
         (["Infinity"], None),
         (["2s"], None),
@@ -312,7 +328,10 @@ def test_any_retry_after_is_a_wait_or_none(values):
     assert wait is None or wait >= 0.0
 
 
-@given(st.text(max_size=40) | st.from_regex(r"\A\w{3}, [0-9]{1,2} \w{3} [0-9]{1,6} [0-9:]{1,9} [+-]?[0-9A-Z]{1,6}\Z"))
+@given(
+    st.text(max_size=40)
+    | st.from_regex(r"\A\w{3}, [0-9]{1,2} \w{3} [0-9]{1,6} [0-9:]{1,9} [+-]?[0-9A-Z]{1,6}\Z")
+)
 def test_any_date_is_a_time_or_none(text):
     date = parse_http_date(text)
     assert date is None or isinstance(date, float)
@@ -321,7 +340,10 @@ def test_any_date_is_a_time_or_none(text):
 @pytest.mark.parametrize(
     ("text", "ceiling"),
     [
-        ("The throttling threshold has been reached: policy user over ratelimit,limit:20,time:1 second", 20.0),
+        (
+            "The throttling threshold has been reached: policy user over ratelimit,limit:20,time:1 second",
+            20.0,
+        ),
         ("policy user over ratelimit,limit:600,time:1 minute", 10.0),
         ("limit:36000, time:10 hour", 1.0),
         ("LIMIT: 86400 , TIME: 1 DAY", 1.0),
@@ -359,7 +381,9 @@ def test_a_date_to_come_back_is_measured_on_the_server_s_clock():
     assert verdict(503, "<html>", retry_after=later, **ahead).retry_after == 3610.0
 
 
-@pytest.mark.parametrize(("status", "waits"), [(429, True), (503, True), (500, True), (408, True), (400, False), (403, False)])
+@pytest.mark.parametrize(
+    ("status", "waits"), [(429, True), (503, True), (500, True), (408, True), (400, False), (403, False)]
+)
 def test_only_what_is_asked_again_waits(status, waits):
     assert (verdict(status, "", retry_after="7").retry_after == 7.0) is waits
 
@@ -400,7 +424,9 @@ def test_the_gateway_s_own_words_teach_the_time_where_no_header_does():
     assert (made.meaning, made.server_date) == (M.WRONG_DATE, EPOCH)
 
 
-@pytest.mark.parametrize("time", ["99999999T999999Z", "00000101T000000Z", "20240230T000000Z", "20240909T036060Z"])
+@pytest.mark.parametrize(
+    "time", ["99999999T999999Z", "00000101T000000Z", "20240230T000000Z", "20240909T036060Z"]
+)
 def test_words_that_are_no_time_teach_nothing(time):
     made = verdict(401, {"error_code": "APIG.0303", "error_msg": f"server time:{time}"}, signed_at=EPOCH)
     assert (made.meaning, made.server_date) == (M.UNAUTHORISED, None)

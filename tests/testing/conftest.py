@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from koodrive_async.testing import Emulator
-from koodrive_async.testing.pytest_plugin import koodrive, koodrive_env, make_koodrive  # noqa: F401
 
 BASE = "/koodrive/ose/v1"
 

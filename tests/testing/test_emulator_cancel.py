@@ -135,20 +135,20 @@ def test_meter_of_fixed_windows():
 
 
 def test_a_throttled_request_says_so(caller):
-    call = caller(rate_limit=RateLimit(20, burst=1, retry_after="auto"))
+    call = caller(rate_limit=RateLimit(1, burst=1, retry_after="auto"))
     assert call.cancel("x").status_code == 200
     reply = call.cancel("x")
     assert (reply.status_code, reply.headers["retry-after"]) == (429, "1")
     body = reply.json()
     assert body["error_code"] == "APIG.0308"
-    assert body["error_msg"].endswith("policy user over ratelimit,limit:20,time:1 second")
+    assert body["error_msg"].endswith("policy user over ratelimit,limit:1,time:1 second")
     assert body["request_id"]
-    call.emulator.rate_limit = RateLimit(3, window=60, retry_after="Wed, 21 Oct 2026 07:28:00 GMT")
-    replies = [call.cancel("x") for _ in range(181)]
+    call.emulator.rate_limit = RateLimit(0.05, window=60, retry_after="Wed, 21 Oct 2026 07:28:00 GMT")
+    replies = [call.cancel("x") for _ in range(7)]
     late = [reply for reply in replies if reply.status_code == 429]
     assert late
     assert late[0].headers["retry-after"].startswith("Wed, ")
-    assert "limit:180,time:60 seconds" in late[0].text
+    assert "limit:3,time:60 seconds" in late[0].text
     call.emulator.rate_limit = RateLimit(0, burst=0, explain=False)
     reply = call.cancel("x")
     assert "retry-after" not in reply.headers

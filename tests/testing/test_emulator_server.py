@@ -46,7 +46,7 @@ def test_it_starts_and_stops_quickly_and_leaves_nothing():
         with Emulator() as emulator:
             assert len(threads()) == 1
             assert emulator.url.startswith("http://127.0.0.1:")
-    assert time.perf_counter() - start < 2.5
+    assert time.perf_counter() - start < 5
     assert not threads()
     with pytest.raises(httpx.ConnectError):
         httpx.get(emulator.url, trust_env=False)
@@ -71,7 +71,7 @@ def test_it_stops_at_once_whatever_is_under_way(caller):
             thread.start()
             thread.join(0.25)
         start = time.perf_counter()
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 5
     assert not threads()
 
 
@@ -141,7 +141,7 @@ def test_pieces_of_a_body_are_put_together(caller):
 
 
 def test_requests_in_flight_are_counted_and_limited(caller):
-    call = caller(latency=lambda: 0.2, max_concurrency=2)
+    call = caller(latency=lambda: 0.6, max_concurrency=2)
     statuses = []
     threads = [
         threading.Thread(target=lambda: statuses.append(caller(call.emulator).cancel("x").status_code))
