@@ -41,6 +41,7 @@ from koodrive_async.core.models import CancelReply, CommonShareLink, SharePermis
 from koodrive_async.core.outcomes import CancelReport, CancelSummary, ShareOutcome, Status
 from koodrive_async.core.settings import Network, Pace, RetryPolicy, Timeout
 from koodrive_async.core.wire import Middleware, Reply, Request, Send
+from koodrive_async.shell.journal import Journal
 from koodrive_async.shell.stream import CancelStream
 
 __version__ = "0.1.0"
@@ -73,6 +74,7 @@ __all__ = [
     "Hook",
     "InvalidRequest",
     "InvalidShareId",
+    "Journal",
     "JournalFailed",
     "KooDriveError",
     "Middleware",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from copy import copy
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -36,9 +36,10 @@ from koodrive_async.shell.clock import Clock
 from koodrive_async.shell.drain import GRACE, Drain, drained
 from koodrive_async.shell.gate import Gate
 from koodrive_async.shell.hooks import tell
+from koodrive_async.shell.journal import Journal
 from koodrive_async.shell.lifecycle import Lifecycle
 from koodrive_async.shell.sender import Sender
-from koodrive_async.shell.stream import CancelStream, Job
+from koodrive_async.shell.stream import CancelStream, Job, OpenStream
 from koodrive_async.shell.supply import ShareIds, read_all
 from koodrive_async.shell.trail import Ask
 from koodrive_async.shell.transport import Wire
@@ -171,6 +172,7 @@ class AsyncShareClient:
         *,
         deadline: float | None = None,
         grace: float = GRACE,
+        journal: Journal | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> CancelReport:
         """Cancel any number of shares (page batchCancel.html); every distinct id gets one outcome.
@@ -183,6 +185,8 @@ class AsyncShareClient:
             share_ids: Ids, as an iterable or async iterable; not one ``str``. Repeated ids are sent once.
             deadline: Seconds after which nothing new begins; what is left then is NOT_SENT.
             grace: Seconds that requests under way may run on after the deadline or a cancellation.
+            journal: Remembers on disk what was settled: run the same line again after a crash, and only
+                the rest is sent.
             on_progress: Called with a `Progress` a few times per second, and at the end.
 
         Returns:
@@ -196,10 +200,11 @@ class AsyncShareClient:
             Throttled: The service asks to wait longer than the patience.
             TransportFailure: The service stayed unreachable for the patience.
             ServerFault: It kept failing for the patience.
+            JournalFailed: The journal can't be used; nothing more was sent.
             ClientClosed: The client was closed before or meanwhile.
             WrongEventLoop: Called from another event loop than before.
         """
-        job = self._job(operations.BATCH_CANCEL, deadline, grace, on_progress)
+        job = self._job(operations.BATCH_CANCEL, deadline, grace, journal, on_progress)
         drain = Drain(grace)
 
         async def run() -> CancelReport:
@@ -208,15 +213,15 @@ class AsyncShareClient:
         with self._shared.life.using(drain):
             return await drained(run, drain)
 
-    @asynccontextmanager
-    async def open_cancel(
+    def open_cancel(
         self,
         share_ids: ShareIds,
         *,
         deadline: float | None = None,
         grace: float = GRACE,
+        journal: Journal | None = None,
         on_progress: Callable[[Progress], None] | None = None,
-    ) -> AsyncIterator[CancelStream]:
+    ) -> AbstractAsyncContextManager[CancelStream]:
         """Cancel shares as their ids are read and their outcomes taken; memory stays flat.
 
         Reads at most (concurrency + 1) x 100 ids ahead of the consumer, and sends an id twice only if it
@@ -226,20 +231,16 @@ class AsyncShareClient:
             share_ids: As for `cancel`; read lazily.
             deadline: As for `cancel`.
             grace: As for `cancel`; also when the block is left early.
+            journal: As for `cancel`.
             on_progress: As for `cancel`.
 
-        Yields:
-            The stream: ``async for outcome in stream``, ``stream.report``, ``.progress``, ``.stop()``.
-
-        Raises:
-            KooDriveError: As `cancel`, out of the iteration, after the outcomes already owed.
-            Exception: The source's own errors, likewise.
+        Returns:
+            A context manager; its stream has ``async for outcome in stream``, ``.report``, ``.progress``
+            and ``.stop()``. Raises `KooDriveError` as `cancel` does, and the source's own errors, out
+            of the iteration, after the outcomes already owed.
         """
-        job = self._job(operations.BATCH_CANCEL, deadline, grace, on_progress)
-        drain = Drain(grace)
-        with self._shared.life.using(drain):
-            async with job.stream(share_ids, drain) as stream:
-                yield stream
+        job = self._job(operations.BATCH_CANCEL, deadline, grace, journal, on_progress)
+        return OpenStream(job, share_ids, self._shared.life)
 
     async def cancel_batch(self, share_ids: Sequence[str]) -> CancelReply:
         """One request's worth of ids, as one logical call (page batchCancel.html): the primitive.
@@ -299,9 +300,10 @@ class AsyncShareClient:
         operation: operations.Operation,
         deadline: float | None,
         grace: float,
+        journal: Journal | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> Job:
-        return Job(self._caller, operation, self._shared.rules, deadline, grace, on_progress)
+        return Job(self._caller, operation, self._shared.rules, deadline, grace, on_progress, journal)
 
 
 class _Shared:

@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-import os
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -83,15 +83,12 @@ def _tasks(backend: str) -> int:
 
 def _sockets() -> int:
     """Open sockets of this process; 0 where the kernel does not tell."""
-    try:
-        numbers = os.listdir("/proc/self/fd")
-    except OSError:
-        return 0
-    return sum(_is_socket(number) for number in numbers)
+    descriptors = Path("/proc/self/fd")
+    return sum(map(_is_socket, descriptors.iterdir())) if descriptors.is_dir() else 0
 
 
-def _is_socket(number: str) -> bool:
+def _is_socket(descriptor: Path) -> bool:
     try:
-        return os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
+        return str(descriptor.readlink()).startswith("socket:")
     except OSError:  # the descriptor of the directory itself, closed meanwhile
         return False

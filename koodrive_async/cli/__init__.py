@@ -14,7 +14,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from koodrive_async.core.errors import KooDriveError, UsageError
+from koodrive_async.core.errors import JournalFailed, KooDriveError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
-    except UsageError as error:
+    except (UsageError, JournalFailed) as error:
         return _complain(str(error), USAGE)
     except KooDriveError as error:
         return _complain(f"{type(error).__name__}: {error}", INCOMPLETE)
@@ -156,6 +156,11 @@ def _add_cancel(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=_positive,
         metavar="N",
         help="never more requests a second (of up to 100 ids each)",
+    )
+    cancel.add_argument(
+        "--journal",
+        metavar="PATH",
+        help="remember there what is settled; the same command again does the rest",
     )
     cancel.add_argument("--deadline", type=_positive, metavar="SECONDS", help="begin nothing new after that")
 

@@ -55,15 +55,26 @@ async def follow(
         take: Gets each outcome; an `OSError` of its own ends it all.
         board: Shows the progress.
         read: Whether the source was read to its end; until then its size is not known.
+
+    Raises:
+        KooDriveError: The stream could not be opened: the journal's fault.
     """
     signals: list[int] = []
+    stream: CancelStream | None = None
+    error: KooDriveError | OSError | None = None
     async with anyio.create_task_group() as tasks:
-        async with opening as stream:
-            tasks.start_soon(_tick, stream, board, read)
-            if _signals_arrive():
-                tasks.start_soon(_heed, stream, board, signals, tasks.cancel_scope)
-            error = await _take_all(stream, take)
+        try:
+            async with opening as stream:
+                tasks.start_soon(_tick, stream, board, read)
+                if _signals_arrive():
+                    tasks.start_soon(_heed, stream, board, signals, tasks.cancel_scope)
+                error = await _take_all(stream, take)
+        except KooDriveError as caught:  # here, so that no group is made of it
+            error = caught
         tasks.cancel_scope.cancel()
+    if stream is None:
+        assert error is not None
+        raise error
     if len(signals) > 1:
         error = await _take_all(stream, take)  # what was drained after the second signal
     _look(stream, board, read)

@@ -61,7 +61,8 @@ def open_ids(path: str) -> FileIds | PipedIds:
     if path == "-":
         return PipedIds(sys.stdin.fileno(), "standard input")
     try:
-        if stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a str, as the user wrote it
+        mode = os.stat(path).st_mode  # noqa: PTH116 - a str, as the user wrote it
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # opening a directory says what is wrong with it
             return FileIds(path)
         return PipedIds(os.open(path, os.O_RDONLY), path)
     except OSError as error:

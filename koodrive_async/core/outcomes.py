@@ -366,10 +366,12 @@ class CancelSummary:
         failures: The first 1,000 outcomes that are neither CANCELLED nor ALREADY_GONE.
     """
 
-    counts: Mapping[Status, int] = attrs.field(factory=lambda: count_statuses(()))
+    counts: Mapping[Status, int] = attrs.field(
+        factory=lambda: count_statuses(()), repr=lambda counts: _counts_text(counts)
+    )
     requests: int = 0
     elapsed: float = 0.0
-    failures: Sequence[ShareOutcome] = ()
+    failures: Sequence[ShareOutcome] = attrs.field(default=(), repr=lambda kept: f"<{len(kept)}>")
 
     def __bool__(self) -> bool:
         return all(not count for status, count in self.counts.items() if status not in _WELL)

@@ -135,6 +135,8 @@ def _make(path: Path) -> None:
         raise JournalFailed(f"can't be opened: {error.strerror}") from error
     if not stat.S_ISREG(found.st_mode):
         raise JournalFailed("is a directory" if stat.S_ISDIR(found.st_mode) else "is no regular file")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise JournalFailed("may not be read and written")
     if found.st_size == 1:  # SQLite takes a single byte, whatever it is, for an empty file
         raise JournalFailed("is no journal")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,7 @@ import anyio
 import attrs
 from anyio.abc import TaskGroup
 
-from koodrive_async.core.batching import BATCH_SIZE, Batch
+from koodrive_async.core.batching import BATCH_SIZE, Batch, refuse_single
 from koodrive_async.core.errors import KooDriveError
 from koodrive_async.core.events import Progress
 from koodrive_async.core.operations import Operation
@@ -24,6 +25,8 @@ from koodrive_async.core.settings import optional_seconds, seconds
 from koodrive_async.shell.bulk import Engine, Keeper, Sink
 from koodrive_async.shell.call import Caller
 from koodrive_async.shell.drain import GRACE, Drain
+from koodrive_async.shell.journal import Journal, open_journal
+from koodrive_async.shell.lifecycle import Lifecycle
 from koodrive_async.shell.progress import Meter
 from koodrive_async.shell.supply import ListSupply, ShareIds, StreamSupply, Supply
 
@@ -173,8 +176,8 @@ class Job:
         rules: How codes of single ids are read.
         deadline: Seconds until nothing new begins, or None.
         grace: Seconds that sends may run on after a cancellation or the deadline.
-        journal: What remembers outcomes, or None.
         on_progress: Told how far it is, or None.
+        journal: What remembers outcomes beyond the process, or None.
     """
 
     caller: Caller
@@ -184,7 +187,9 @@ class Job:
     grace: float = attrs.field(default=GRACE, validator=seconds)
     on_progress: Callable[[Progress], None] | None = None
 
-    def _engine(self, supply: Supply, sink: Sink, drain: Drain, journal: Keeper | None) -> Engine:
+    journal: Journal | None = None
+
+    def _engine(self, supply: Supply, sink: Sink, drain: Drain, keeper: Keeper | None) -> Engine:
         return Engine(
             self.caller,
             self.operation,
@@ -193,10 +198,22 @@ class Job:
             sink,
             drain,
             deadline=self.deadline,
-            journal=journal,
+            journal=keeper,
         )
 
-    async def report(self, ids: list[str], drain: Drain, journal: Keeper | None = None) -> CancelReport:
+    def keeper(self) -> AbstractAsyncContextManager[Keeper | None]:
+        """The journal, open; None where there is none."""
+        if self.journal is None:
+            return nullcontext()
+        sender = self.caller.sender
+        return open_journal(
+            self.journal,
+            endpoint=str(sender.wire.endpoint),
+            user_id=sender.gate.auth.credentials.user_id,
+            operation=self.operation.name,
+        )
+
+    async def report(self, ids: list[str], drain: Drain) -> CancelReport:
         """Settle ids that were read and checked.
 
         Raises:
@@ -205,29 +222,53 @@ class Job:
         sink = ReportSink(ids)
         meter = Meter(self.on_progress)
         supply = ListSupply(ids)
-        engine = self._engine(supply, sink, drain, journal)
+        async with self.keeper() as keeper:
+            engine = self._engine(supply, sink, drain, keeper)
 
-        def snapshot() -> Progress:
-            return meter.snapshot(
-                sink.tally.counts,
-                total=len(ids),
-                in_flight=drain.sending,
-                requests=engine.requests,
-                pace=engine.pace,
-            )
+            def snapshot() -> Progress:
+                return meter.snapshot(
+                    sink.tally.counts,
+                    total=len(ids),
+                    in_flight=drain.sending,
+                    requests=engine.requests,
+                    pace=engine.pace,
+                )
 
-        engine.on_settled = lambda: meter.tell(snapshot, last=engine.over)
-        if ids:
-            await engine.run()
+            engine.on_settled = lambda: meter.tell(snapshot, last=engine.over)
+            if ids:
+                await engine.run()
         report = sink.report(requests=engine.requests, elapsed=meter.elapsed)
         if engine.failure is not None:
             raise _with_report(engine.failure, report)
         return report
 
-    def stream(self, share_ids: ShareIds, drain: Drain, journal: Keeper | None = None) -> CancelStream:
+    def stream(self, share_ids: ShareIds, drain: Drain, keeper: Keeper | None) -> CancelStream:
         """Settle ids as they are read and their outcomes taken."""
         sink = StreamSink()
         window = (self.caller.gate.pace.concurrency + 1) * BATCH_SIZE
         supply = StreamSupply(share_ids, window)
-        engine = self._engine(supply, sink, drain, journal)
+        engine = self._engine(supply, sink, drain, keeper)
         return CancelStream(engine, supply, sink, drain, Meter(self.on_progress))
+
+
+class OpenStream(AbstractAsyncContextManager[CancelStream]):
+    """``async with`` around a stream: the client's life, the journal, the engine's tasks."""
+
+    def __init__(self, job: Job, share_ids: ShareIds, life: Lifecycle) -> None:
+        refuse_single(share_ids)
+        self._job, self._share_ids, self._life = job, share_ids, life
+        self._exits = AsyncExitStack()
+
+    async def __aenter__(self) -> CancelStream:
+        drain = Drain(self._job.grace)
+        async with AsyncExitStack() as exits:
+            exits.enter_context(self._life.using(drain))
+            keeper = await exits.enter_async_context(self._job.keeper())
+            stream = await exits.enter_async_context(self._job.stream(self._share_ids, drain, keeper))
+            self._exits = exits.pop_all()
+        return stream
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._exits.__aexit__(kind, error, trace)

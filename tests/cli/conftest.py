@@ -1,36 +1,11 @@
 import os
-import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import attrs
 import pytest
 
 from koodrive_async.cli import main
 from koodrive_async.testing import Emulator
-
-ESCAPE = "\x1b"
-SECRETS = ("demo-token", "demo-app-secret")
-
-
-@attrs.frozen
-class Ran:
-    """What a command left behind."""
-
-    status: int
-    out: str
-    err: str
-
-    def counts(self, text: str | None = None) -> dict[str, int]:
-        """The table's rows by their first word or two."""
-        rows = re.findall(
-            r"^ +([a-z][a-z ]*?)  +([\d,]+)(?:  .*)?$", self.out if text is None else text, re.MULTILINE
-        )
-        return {name: int(number.replace(",", "")) for name, number in rows}
-
-
-Run = Callable[..., Ran]
+from tests.cli.runs import SECRETS, Ran, Run
 
 
 @pytest.fixture
@@ -41,8 +16,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
         try:
             status = main(arguments)
         except SystemExit as exit_:
-            assert isinstance(exit_.code, int)
-            status = exit_.code
+            status = int(exit_.code or 0)
         out, err = capfd.readouterr()
         assert not any(secret in out + err for secret in SECRETS)
         return Ran(status, out, err)
@@ -66,22 +40,3 @@ def emulator(environment: pytest.MonkeyPatch) -> Iterator[Emulator]:
         for name, value in emulator.environ("app").items():
             environment.setenv(name, value)
         yield emulator
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "koodrive_async.cli", *arguments]
-
-
-def start(*arguments: str, **changes: str | None) -> subprocess.Popen[str]:
-    """The command as a process of its own, everything piped."""
-    environment = {name: value for name, value in {**os.environ, **changes}.items() if value is not None}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command(*arguments),
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        encoding="utf-8",
-        env=environment,
-    )

@@ -2,6 +2,8 @@ import json
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -13,7 +15,7 @@ from koodrive_async.cli.board import PlainBoard
 from koodrive_async.cli.cancel import SHOWN
 from koodrive_async.cli.follow import Ending, follow
 from koodrive_async.testing import BlackHole, Emulator, lost_reply, unavailable
-from tests.cli.conftest import ESCAPE, SECRETS, Run, start
+from tests.cli.runs import ESCAPE, SECRETS, TIMES, Run, start
 
 
 @pytest.fixture
@@ -167,8 +169,8 @@ def test_bad_weather_is_told(emulator: Emulator, file: str, run: Run) -> None:
     emulator.script(None, unavailable(), lost_reply())
     ran = run("cancel", file)
     assert ran.status == 0
-    assert "1 × 503" in ran.err
-    assert "1 × connection lost" in ran.err
+    assert f"1 {TIMES} 503" in ran.err
+    assert f"1 {TIMES} connection lost" in ran.err
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -180,8 +182,7 @@ def test_a_signal_drains(
         path = tmp_path / "ids"
         path.write_text("\n".join(emulator.share_ids))
         process = start("cancel", *flags, str(path), **emulator.environ("token"))
-        with anyio.from_thread.start_blocking_portal() as portal:
-            portal.call(until, lambda: emulator.cancelled_count > 300)
+        until(lambda: emulator.cancelled_count > 300)
         number = getattr(signal, name)
         process.send_signal(number)
         out, err = process.communicate(timeout=20)
@@ -198,11 +199,11 @@ def test_a_signal_drains(
         assert {found["share_id"] for found in said if found["status"] == "cancelled"} == emulator.cancelled
 
 
-async def until(condition: object) -> None:
-    assert callable(condition)
-    with anyio.fail_after(20):
-        while not condition():
-            await anyio.sleep(0.005)
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def test_a_signal_while_standard_input_is_silent(emulator: Emulator) -> None:
@@ -210,8 +211,7 @@ def test_a_signal_while_standard_input_is_silent(emulator: Emulator) -> None:
     assert process.stdin is not None
     process.stdin.write(f"{emulator.share_ids[0]}\n")
     process.stdin.flush()
-    with anyio.from_thread.start_blocking_portal() as portal:
-        portal.call(until, lambda: emulator.cancelled_count)
+    until(lambda: emulator.cancelled_count)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
     process.communicate()
@@ -283,3 +283,70 @@ def test_ids_typed_on_a_terminal(emulator: Emulator, environment: pytest.MonkeyP
     assert ran.status == 0
     assert "one share id a line" in ran.err
     assert ran.counts()["cancelled"] == 1
+
+
+def test_a_journal_asks_for_the_rest_only(emulator: Emulator, file: str, tmp_path: Path, run: Run) -> None:
+    journal = str(tmp_path / "journal")
+    emulator.latency = 0.3
+    ran = run("cancel", "--journal", journal, "--concurrency", "1", "--deadline", "0.1", file)
+    assert ran.status == 1
+    assert "koodrive: the same command again asks for the rest" in ran.err
+    assert emulator.requests == 1
+    emulator.latency = 0.0
+    ran = run("cancel", "--journal", journal, file)
+    assert ran.status == 0
+    assert ran.counts()["cancelled"] == 250
+    assert emulator.requests == 3
+    assert run("cancel", "--journal", journal, file).status == 0
+    assert emulator.requests == 3
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_journal_that_is_none_is_status_2(
+    emulator: Emulator, file: str, run: Run, flags: tuple[str, ...]
+) -> None:
+    ran = run("cancel", *flags, "--journal", file, file)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("koodrive: ")
+    assert emulator.requests == 0
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_signal_drains_in_this_process_too(
+    emulator: Emulator, file: str, run: Run, flags: tuple[str, ...]
+) -> None:
+    emulator.latency = 0.1
+    emulator.inject(lambda seen: os.kill(os.getpid(), signal.SIGINT) if seen.number == 2 else None)  # type: ignore[func-returns-value]
+    ran = run("cancel", "--concurrency", "1", *flags, file)
+    assert ran.status == 130
+    assert "stopping: 1 request under way may end" in ran.err
+    table = ran.counts(ran.err if flags else ran.out)
+    assert (table["cancelled"], table["not sent"]) == (200, 50)
+    assert len(emulator.cancelled) == 200
+
+
+def test_an_unreachable_service_is_told(
+    emulator: Emulator, environment: pytest.MonkeyPatch, file: str, run: Run
+) -> None:
+    emulator.stop()
+    ran = run("cancel", "--deadline", "0.4", file)
+    emulator.start()
+    assert ran.status == 1
+    assert f"{TIMES} no connection" in ran.err
+    assert ran.counts()["not sent"] == 250
+
+
+def test_reading_errors_end_it(emulator: Emulator, environment: pytest.MonkeyPatch, run: Run) -> None:
+    ours, theirs = os.pipe()
+
+    def fail(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    with os.fdopen(ours) as source:
+        os.write(theirs, b"1001\n")
+        environment.setattr(sys, "stdin", source)
+        environment.setattr("koodrive_async.cli.source.os.read", fail)
+        ran = run("cancel")
+    os.close(theirs)
+    assert (ran.status, ran.out) == (1, "")
+    assert "koodrive: stopped by OSError: [Errno 5] Input/output error" in ran.err

@@ -9,7 +9,7 @@ import pytest
 from koodrive_async import ShareOutcome
 from koodrive_async.cli import demo
 from koodrive_async.testing import Emulator
-from tests.cli.conftest import ESCAPE, Run, command, start
+from tests.cli.runs import ESCAPE, TIMES, Run, command, start
 
 COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]")
 
@@ -25,9 +25,9 @@ def test_the_table_adds_up_and_the_report_holds(run: Run, environment: pytest.Mo
     lost = int(re.search(r"12 before, (\d+) after a lost reply", ran.out)[1])  # type: ignore[index]
     assert counts["already gone"] == 12 + lost
     assert 90 <= lost <= 100
-    assert "1 × cancelled the shares, then cut the connection" in ran.out
-    assert "1 × answered 503" in ran.out
-    assert "1 × answered 429" in ran.out
+    assert f"1 {TIMES} cancelled the shares, then cut the connection" in ran.out
+    assert f"1 {TIMES} answered 503" in ran.out
+    assert f"1 {TIMES} answered 429" in ran.out
     assert ran.out.count("✓") == 5
     assert "✗" not in ran.out
     assert demo.PROGRAM.splitlines()[-1] in ran.out

@@ -2,7 +2,7 @@ import json
 
 from koodrive_async.testing import Emulator, unavailable
 from koodrive_async.testing.faults import Rewrite
-from tests.cli.conftest import ESCAPE, Run
+from tests.cli.runs import ESCAPE, Run
 
 
 def test_a_table(emulator: Emulator, run: Run) -> None:

@@ -1,5 +1,7 @@
 """Refused credentials cost a handful of requests; tokens are renewed once, by one, for all."""
 
+from itertools import pairwise
+
 import anyio
 import attrs
 import pytest
@@ -16,7 +18,7 @@ from koodrive_async import (
 from koodrive_async.testing import Drop, forbidden, unauthorized
 from tests.client.wire import some_ids
 from tests.conftest import APP_ID, APP_SECRET, TOKEN, USER
-
+from tests.support.threaded import until
 
 pytestmark = pytest.mark.usefixtures("leaks")
 
@@ -151,7 +153,7 @@ async def test_a_lost_first_reply_is_no_proof(make_koodrive, connect):
     async with connect(emulator) as client:
         assert await client.cancel(emulator.share_ids)
     seen = list(emulator.log)
-    for before, after in zip(seen[:3], seen[1:4], strict=True):
+    for before, after in pairwise(seen[:4]):
         assert after.monotonic >= before.finished - 0.005
 
 
@@ -216,15 +218,13 @@ async def test_one_renewal_for_a_hundred_parallel_401s(make_koodrive, connect):
 async def test_a_token_that_expires_while_a_call_runs(make_koodrive, connect):
     emulator = make_koodrive(shares=6_000, latency=0.002)
     provider = Provider(emulator)
-
-    def expire(seen):
-        if seen.number in (10, 50):
-            emulator.expire_tokens()
-
-    emulator.inject(expire)
     async with connect(emulator, TokenCredentials(provider, USER)) as client:
-        report = await client.cancel(emulator.share_ids)
-    assert report.counts[Status.CANCELLED] == 6_000
+        for ids in (emulator.share_ids[:3_000], emulator.share_ids[3_000:]):
+            doomed = emulator.requests + 10
+            emulator.behave()
+            emulator.inject(lambda seen, n=doomed: emulator.expire_tokens() if seen.number == n else None)
+            report = await client.cancel(ids)
+            assert report.counts[Status.CANCELLED] == 3_000
     assert provider.stale == [None, "token-1", "token-2"]
     assert emulator.requests == 60 + emulator.statuses[401]
 
@@ -371,8 +371,14 @@ async def test_a_provider_that_returns_no_token(koodrive, connect, returned):
 
 
 async def test_a_waiter_takes_over_when_the_renewing_call_is_cancelled(koodrive, connect):
-    provider = Provider(koodrive, wait=0.05)
-    reports = []
+    calls, reports = [], []
+
+    async def provider(stale):
+        calls.append(stale)
+        if len(calls) == 1:
+            await anyio.sleep_forever()
+        return TOKEN
+
     async with connect(koodrive, TokenCredentials(provider, USER)) as client:
 
         async def ask(ids, scope):
@@ -380,16 +386,16 @@ async def test_a_waiter_takes_over_when_the_renewing_call_is_cancelled(koodrive,
                 reports.append(await client.cancel(ids))
 
         impatient, patient = anyio.CancelScope(), anyio.CancelScope()
-        with anyio.fail_after(3):
+        with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(ask, koodrive.share_ids[:1], impatient)
-                await anyio.sleep(0.02)
+                await until(lambda: len(calls) == 1)
                 tasks.start_soon(ask, koodrive.share_ids[1:2], patient)
-                await anyio.sleep(0.01)
+                await anyio.wait_all_tasks_blocked()
                 impatient.cancel()
     assert len(reports) == 1
     assert reports[0].counts[Status.CANCELLED] == 1
-    assert provider.stale == [None, None]
+    assert calls == [None, None]
 
 
 @attrs.define

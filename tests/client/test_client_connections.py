@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from koodrive_async import ApiError, ClientClosed, Network, Pace, Status
-from koodrive_async.testing import redirect
+from koodrive_async.testing import Drop, EndlessBody, HugeBody, TruncatedBody, redirect, unavailable
 from tests.client.wire import dated, some_ids, well, well_and_closing
 from tests.support.http1 import reply
 from tests.support.rawserver import Pause, RawServer
@@ -18,7 +18,9 @@ pytestmark = pytest.mark.usefixtures("leaks")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_an_error_and_its_target_sees_nothing(make_koodrive, connect, status, credentials):
+async def test_a_redirect_is_an_error_and_its_target_sees_nothing(
+    make_koodrive, connect, status, credentials
+):
     emulator = make_koodrive(shares=500)
     with RawServer(well) as other:
         emulator.inject(lambda _seen: redirect(f"{other.url}/koodrive/ose/v1/share/cancel", status))
@@ -114,16 +116,17 @@ async def test_after_aclose_no_socket_is_open(make_koodrive, connect):
 
 
 async def test_after_an_error_in_the_block_no_socket_is_open(koodrive, connect):
-    with pytest.raises(RuntimeError, match="mine"):
+    async def fail():
         async with connect(koodrive) as client:
             await client.cancel(koodrive.share_ids)
             raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        await fail()
     assert koodrive.settled()
 
 
 async def test_after_failures_of_every_kind_no_socket_is_open(make_koodrive, connect):
-    from koodrive_async.testing import Drop, EndlessBody, HugeBody, TruncatedBody, unavailable
-
     emulator = make_koodrive(shares=1_000)
     emulator.script(None, Drop(), HugeBody(), unavailable(), TruncatedBody(), Drop(act=True), EndlessBody())
     async with connect(emulator) as client:
@@ -138,7 +141,7 @@ async def test_a_body_without_end_is_cut_at_once(koodrive, connect):
             yield b"10000\r\n" + b" " * 65536 + b"\r\n"
 
     answers = [endless, well]
-    with RawServer(lambda request: answers.pop(0)(request)) as server:
+    with RawServer(answers.pop(0)) as server:
         async with connect(server, network=Network(max_reply_bytes=100_000)) as client:
             with anyio.fail_after(5):
                 report = await client.cancel(some_ids(3))

@@ -146,7 +146,9 @@ async def test_the_error_says_which_limit_fired(koodrive, connect):
         assert limit in str(caught.value)
 
 
-@pytest.mark.parametrize(("fault", "status"), [(unavailable(), Status.UNKNOWN), (throttled(), Status.REJECTED)])
+@pytest.mark.parametrize(
+    ("fault", "status"), [(unavailable(), Status.UNKNOWN), (throttled(), Status.REJECTED)]
+)
 async def test_a_dead_service_ends_the_whole_call_after_patience(make_koodrive, connect, fault, status):
     emulator = make_koodrive(shares=2_000)
     emulator.inject(always(fault))

@@ -310,7 +310,8 @@ def test_app_credentials_that_cannot_stand_in_a_header(field, value):
 
 @pytest.mark.parametrize("value", BAD_HEADERS)
 @pytest.mark.parametrize(
-    "make", [lambda agent: TokenCredentials("t", "u", agent), lambda agent: AppCredentials("i", "s", "u", agent)]
+    "make",
+    [lambda agent: TokenCredentials("t", "u", agent), lambda agent: AppCredentials("i", "s", "u", agent)],
 )
 def test_an_agent_name_that_cannot_stand_in_a_header(make, value):
     with pytest.raises(ConfigurationError, match="agent_name"):

@@ -319,11 +319,16 @@ async def test_other_credentials_have_their_own_token(koodrive, connect):
         await view.cancel(koodrive.share_ids[1:2])
         await client.cancel(koodrive.share_ids[2:3])
     assert given == [TOKEN, "other"]
-    assert [seen.authorization for seen in koodrive.log] == ["Bearer+demo-token", "Bearer+other", "Bearer+demo-token"]
+    assert [seen.authorization for seen in koodrive.log] == [
+        "Bearer+demo-token",
+        "Bearer+other",
+        "Bearer+demo-token",
+    ]
 
 
 @pytest.mark.parametrize(
-    "options", [{"credentials": None}, {"credentials": "token"}, {"timeout": None}, {"retry": None}, {"pace": None}]
+    "options",
+    [{"credentials": None}, {"credentials": "token"}, {"timeout": None}, {"retry": None}, {"pace": None}],
 )
 def test_none_is_never_a_default(by_token, options):
     client = AsyncShareClient("https://example.com", by_token)
@@ -362,7 +367,12 @@ async def test_settings_of_a_borrowed_client_do_not_leak_in(connect):
     options = {
         "auth": ("user", "password"),
         "cookies": {"session": "stolen"},
-        "headers": {"X-Evil": "1", "Authorization": "Basic x", "User-Agent": "evil", "Content-Type": "text/evil"},
+        "headers": {
+            "X-Evil": "1",
+            "Authorization": "Basic x",
+            "User-Agent": "evil",
+            "Content-Type": "text/evil",
+        },
         "params": {"evil": "1"},
         "follow_redirects": True,
         "base_url": "https://elsewhere.invalid/base",

@@ -2,12 +2,14 @@
 
 import logging
 
+import anyio
 import attrs
 import pytest
 
 from koodrive_async import (
     AttemptFailed,
     AttemptStarted,
+    AttemptTimeout,
     BatchSettled,
     ClockCorrected,
     ConnectionLost,
@@ -15,14 +17,16 @@ from koodrive_async import (
     Progress,
     Reply,
     Request,
+    RetryPolicy,
     RetryScheduled,
     ServerFault,
     Status,
     Throttled,
+    Timeout,
 )
 from koodrive_async.testing import Delay, dropped, html_page, throttled, unavailable
-from tests.client.wire import all_well, some_ids
 from koodrive_async.testing.answers import dump
+from tests.client.wire import all_well, some_ids
 
 pytestmark = pytest.mark.usefixtures("leaks")
 
@@ -74,7 +78,11 @@ async def test_what_it_sees_of_a_request(koodrive, connect, by_app):
         await client.get_share_info(koodrive.share(koodrive.share_ids[3]).short_url)
     post, get = requests
     assert isinstance(post, Request)
-    assert (post.operation, post.method, post.path) == ("batchCancel", "POST", "/koodrive/ose/v1/share/cancel")
+    assert (post.operation, post.method, post.path) == (
+        "batchCancel",
+        "POST",
+        "/koodrive/ose/v1/share/cancel",
+    )
     assert (get.operation, get.method, get.body) == ("getShareInfo", "GET", b"")
     assert get.target.startswith("/koodrive/ose/v1/share/userInfo?shortUrl=")
     assert [request.trace_id for request in requests] == [seen.trace_id for seen in koodrive.log]
@@ -150,10 +158,6 @@ async def test_its_own_error_is_raised_as_itself(make_koodrive, connect, when):
 
 
 async def test_a_middleware_that_waits_is_within_the_attempts_time(koodrive, connect):
-    import anyio
-
-    from koodrive_async import AttemptTimeout, RetryPolicy, Timeout
-
     async def slow(request, send):
         await anyio.sleep(5)
         return await send(request)

@@ -1,5 +1,6 @@
 """TLS that is not as it should be, and proxies, good and bad."""
 
+import json
 import ssl
 
 import anyio
@@ -13,14 +14,15 @@ from koodrive_async import (
     RetryPolicy,
     Status,
 )
-from tests.client.wire import some_ids, well
+from tests.client.wire import all_well, some_ids, well
 from tests.conftest import TOKEN
 from tests.support.blackhole import closed_port
+from tests.support.chaos import AtAccept, Behaviour, ChaosProxy
 from tests.support.connectproxy import AskAuth, ConnectProxy, DieMidConnect, RefuseConnect
 from tests.support.h2server import H2Server
-from tests.support.rawserver import RawServer
+from tests.support.http1 import reply
 from tests.support.threaded import End
-from tests.support.tls import client_context, tls_server
+from tests.support.tls import client_context, server_context, tls_server
 
 pytestmark = pytest.mark.usefixtures("leaks")
 
@@ -44,8 +46,6 @@ async def test_a_good_certificate(connect):
 
 
 async def test_the_emulator_over_tls(make_koodrive, connect, by_app):
-    from tests.support.tls import server_context
-
     emulator = make_koodrive(shares=250, tls=server_context("good"))
     async with connect(emulator, by_app, network=trusting()) as client:
         assert await client.cancel(emulator.share_ids)
@@ -54,7 +54,11 @@ async def test_the_emulator_over_tls(make_koodrive, connect, by_app):
 
 @pytest.mark.parametrize(
     ("cert", "words"),
-    [("expired", "expired"), ("wrong-host", "mismatch|not valid for"), ("untrusted", "verify failed|unable to get")],
+    [
+        ("expired", "expired"),
+        ("wrong-host", "mismatch|not valid for"),
+        ("untrusted", "verify failed|unable to get"),
+    ],
 )
 async def test_a_certificate_that_does_not_verify(connect, cert, words):
     with tls_server(well, cert) as server:
@@ -80,20 +84,30 @@ async def test_without_a_context_of_ones_own_a_private_authority_is_not_trusted(
     assert server.requests == []
 
 
+class PlainHttp(Behaviour):
+    """A server that speaks no TLS, shown a ClientHello."""
+
+    async def run(self, link):
+        await link.receive()
+        await link.send(reply(b"The plain HTTP request was sent to HTTPS port", 400))
+        await link.end(End.CLOSE)
+
+
 async def test_tls_to_a_plain_port(connect):
-    with RawServer(well) as server:
-        async with connect(server.url.replace("http:", "https:"), network=trusting()) as client:
-            with anyio.fail_after(5), pytest.raises(ConnectFailed) as caught:
+    with ChaosProxy(default=PlainHttp()) as server:
+        async with connect(f"https://127.0.0.1:{server.port}", network=trusting()) as client:
+            with anyio.fail_after(5), pytest.raises(ConnectFailed, match="TLS") as caught:
                 await client.cancel(some_ids(300))
     assert caught.value.permanent
     assert caught.value.report.counts[Status.NOT_SENT] == 300
-    assert server.requests == []
+    assert server.connections == 1
 
 
 async def test_a_handshake_that_is_cut_is_tried_again(connect):
-    from tests.support.chaos import AtAccept, ChaosProxy
-
-    with tls_server(well) as server, ChaosProxy(server.address).script(AtAccept(End.RST), AtAccept(End.CLOSE)) as chaos:
+    with (
+        tls_server(well) as server,
+        ChaosProxy(server.address).script(AtAccept(End.RST), AtAccept(End.CLOSE)) as chaos,
+    ):
         async with connect(f"https://127.0.0.1:{chaos.port}", network=trusting()) as client:
             report = await client.cancel(some_ids(3))
     assert report.counts[Status.CANCELLED] == 3
@@ -101,10 +115,6 @@ async def test_a_handshake_that_is_cut_is_tried_again(connect):
 
 
 async def test_http2(connect):
-    import json
-
-    from tests.client.wire import all_well
-
     def handler(method, path, headers, body):
         return 200, [("content-type", "application/json")], json.dumps(all_well(body)).encode()
 

@@ -12,7 +12,7 @@ from koodrive_async.testing import (
     Encoded,
     HugeBody,
     Raw,
-    Status as Answered,
+    Rewrite,
     TruncatedBody,
     TruncatedJson,
     dropped,
@@ -25,7 +25,9 @@ from koodrive_async.testing import (
     throttled,
     unavailable,
 )
-from koodrive_async.testing import Rewrite
+from koodrive_async.testing import (
+    Status as Answered,
+)
 from tests.client.wire import some_ids, well
 from tests.support.chaos import (
     CONFLICTING_LENGTHS,
@@ -113,7 +115,9 @@ async def test_a_fault_before_the_service_acted(make_koodrive, connect, credenti
 
 
 @pytest.mark.parametrize("fault", DONE)
-async def test_after_a_lost_reply_no_such_share_is_what_was_wished(make_koodrive, connect, by_app, clock, fault):
+async def test_after_a_lost_reply_no_such_share_is_what_was_wished(
+    make_koodrive, connect, by_app, clock, fault
+):
     emulator = make_koodrive(shares=3, clock=clock.time)
     emulator.script(DONE[fault])
     async with connect(emulator, by_app, hooks=[passing(clock)]) as client:

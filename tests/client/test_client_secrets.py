@@ -62,7 +62,7 @@ class Everything(logging.Handler):
 def logged():
     """Whatever any logger says, at DEBUG."""
     handler, root = Everything(), logging.getLogger()
-    loggers = [root] + [logging.getLogger(name) for name in list(root.manager.loggerDict)]
+    loggers = [root, *map(logging.getLogger, list(root.manager.loggerDict))]
     before = [(logger, logger.level, logger.disabled, logger.propagate) for logger in loggers]
     root.addHandler(handler)
     for logger in loggers:
@@ -86,9 +86,14 @@ def leaked(text: str, *more: str) -> list[str]:
 def pictures(error: BaseException) -> str:
     """All texts of an error."""
     return "\n".join(
-        [str(error), repr(error), repr(getattr(error, "report", None)), repr(vars(error))]
-        + traceback.format_exception(error)
-        + [repr(list(error.report.outcomes)) if getattr(error, "report", None) is not None else ""]
+        [
+            str(error),
+            repr(error),
+            repr(getattr(error, "report", None)),
+            repr(vars(error)),
+            *traceback.format_exception(error),
+            repr(list(error.report.outcomes)) if getattr(error, "report", None) is not None else "",
+        ]
     )
 
 
@@ -113,7 +118,14 @@ async def test_a_call_that_goes_well(connect, who, logged):
         async with connect(server, WHO[who], hooks=[events.append]) as client:
             report = await client.cancel(some_ids(150))
             link = await client.get_share_info("abc")
-            texts = [repr(client), str(client), repr(report), repr(list(report.outcomes)), repr(link), repr(events)]
+            texts = [
+                repr(client),
+                str(client),
+                repr(report),
+                repr(list(report.outcomes)),
+                repr(link),
+                repr(events),
+            ]
     signatures = [signature_of(request) for request in server.requests]
     assert all(signatures)
     assert leaked("\n".join(texts), *signatures) == []
@@ -140,13 +152,14 @@ async def test_http2_neither(connect, who, logged):
 
 async def test_http2_not_even_huffman_coded(connect, logged):
     """hpack at DEBUG shows each encoded block; whoever has the log can decode it."""
-    blocks = []
     with H2Server(lambda *_: (200, [], b'{"code":0,"link":{}}')) as server:
-        async with connect(server.url, WHO["token"], network=Network(tls=client_context(), http2=True)) as client:
+        async with connect(
+            server.url, WHO["token"], network=Network(tls=client_context(), http2=True)
+        ) as client:
             await client.get_share_info("abc")
-    for line in logged.text.getvalue().splitlines():
-        if line.startswith("Encoded header block to "):
-            blocks.append(ast.literal_eval(line.removeprefix("Encoded header block to ")))
+    start = "Encoded header block to "
+    lines = logged.text.getvalue().splitlines()
+    blocks = [ast.literal_eval(line.removeprefix(start)) for line in lines if line.startswith(start)]
     decoder = hpack.Decoder()
     assert leaked(repr([decoder.decode(block) for block in blocks])) == []
 
@@ -226,7 +239,9 @@ async def told(call) -> str:
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("fault", ["lost", "refused TLS"])
 async def test_a_failure_of_the_line(connect, who, fault, logged):
-    make = (lambda: RawServer(lambda _: End.RST)) if fault == "lost" else (lambda: tls_server(well, "expired"))
+    make = (
+        (lambda: RawServer(lambda _: End.RST)) if fault == "lost" else (lambda: tls_server(well, "expired"))
+    )
     network = Network(tls=client_context()) if fault != "lost" else Network()
     with make() as server:
         async with connect(server.url, WHO[who], retry=ONCE, network=network) as client:

@@ -1,4 +1,4 @@
-"""What goes over the wire: paths, queries, agents, signed headers, dates; read with the emulator's own eyes."""
+"""What goes over the wire: paths, queries, agents, signed headers, dates; read with the emulator's eyes."""
 
 from urllib.parse import quote, unquote_to_bytes
 
@@ -10,6 +10,7 @@ from koodrive_async import (
     AuthFailed,
     ClockSkewed,
     CommonShareLink,
+    KooDriveError,
     NotFound,
     Pace,
     Status,
@@ -136,7 +137,7 @@ async def test_a_wrong_agent_is_refused(make_koodrive, connect):
     async with connect(emulator, TokenCredentials(TOKEN, USER, "wrong")) as client:
         try:
             report = await client.cancel(emulator.share_ids)
-        except Exception as error:
+        except KooDriveError as error:
             report = error.report
     assert report.counts[Status.CANCELLED] == 0
     assert len(report.outcomes) == 150
@@ -231,7 +232,7 @@ async def test_a_jump_of_the_servers_clock_while_a_call_runs(make_koodrive, conn
 
 
 async def test_a_jump_of_our_own_clock_does_no_harm(make_koodrive, connect, by_app, clock, monkeypatch):
-    """The wall clock jumps, the monotonic one does not: dates go by the latter once the server's time is known."""
+    """Once the server's time is known, dates go by the monotonic clock, which does not jump."""
     emulator = make_koodrive(shares=300)
     async with connect(emulator, by_app) as client:
         assert await client.cancel(emulator.share_ids[:100])

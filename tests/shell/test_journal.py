@@ -212,6 +212,30 @@ async def test_nothing_is_left_beside_the_file_after_closing(journal):
     assert its_threads() == []
 
 
+async def test_what_cannot_be_written_is_not_written_at_all(journal):
+    async with opened(journal) as keeper:
+        await keeper.settle([(OK, ["a"])])
+        with pytest.raises(JournalFailed, match="can't be used"):
+            await keeper.settle([(OK, ["b"]), (OK, ["\ud800"])])
+        assert list(await keeper.known(["a", "b"])) == ["a"]
+        await keeper.settle([(OK, ["c"])])
+    assert list(await remembered(journal, "abc")) == ["a", "c"]
+
+
+async def test_each_caller_gets_an_error_of_its_own(journal):
+    errors: list[JournalFailed] = []
+
+    async def fail(keeper: OpenJournal) -> None:
+        with pytest.raises(JournalFailed) as caught:
+            await keeper.settle([(OK, ["\ud800"])])
+        errors.append(caught.value)
+
+    async with opened(journal) as keeper, anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(fail, keeper)
+    assert len(set(map(id, errors))) == 5
+
+
 async def test_used_after_closing(journal):
     async with opened(journal) as keeper:
         pass
@@ -496,7 +520,7 @@ def test_no_right_to_write():
         file.chmod(0o444)
         body = OPEN_ONCE + UNPRIVILEGED + "anyio.run(main)"
         assert "can't be opened: Permission denied" in run_script(body, Path(name, "shut", "run.journal"))
-        assert "is read-only" in run_script(body, file)
+        assert "may not be read and written" in run_script(body, file)
         assert file.read_bytes() == before
 
 
