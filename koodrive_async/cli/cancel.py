@@ -7,25 +7,21 @@ redirected. Refuses to ask: whoever calls it has decided.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections import Counter
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 from rich.console import Console
 from rich.text import Text
 
-from koodrive_async import AsyncShareClient, KooDriveError, Pace, ShareOutcome, Status, UsageError
+from koodrive_async import AsyncShareClient, Journal, KooDriveError, Pace, UsageError
 from koodrive_async.cli import DONE, INCOMPLETE, USAGE, show
 from koodrive_async.cli.barometer import Barometer
 from koodrive_async.cli.board import Board, Footer, PlainBoard, board
 from koodrive_async.cli.follow import Ending, follow
 from koodrive_async.cli.source import FileIds, PipedIds, open_ids
-
-#: Ids that are shown for the same reason of failure; the others are counted (and `--json` has them all).
-SHOWN = 5
+from koodrive_async.cli.takers import Failures, Lines, Taker
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -43,16 +39,21 @@ def run(chosen: argparse.Namespace) -> int:
     ids = open_ids(chosen.file)
     outcomes, talk = show.console(), show.console(sys.stderr)
     shown = _board(chosen, ids, outcomes, talk, lambda: barometer.line(talk))
+    options = _options(chosen)
     taker: Taker = Lines() if chosen.json else Failures(outcomes, shown)
-    ending = anyio.run(partial(_cancel, client, ids, taker, shown, _options(chosen)))
+    ending = anyio.run(partial(_cancel, client, ids, taker, shown, options))
     lost_reader = isinstance(ending.error, BrokenPipeError)
     _conclude(talk if chosen.json or lost_reader else outcomes, talk, ending, read=ids.read)
+    if not ids.read or any(outcome.settlement.retryable for outcome in ending.report.failures):
+        again = "asks for the rest" if chosen.journal else "is safe: what is done comes back as already gone"
+        show.paragraph(talk, f"koodrive: the same command again {again}")
     return _status(ending, read=ids.read)
 
 
 def _options(chosen: argparse.Namespace) -> dict[str, Any]:
     """How `open_cancel` is called."""
-    return {"deadline": chosen.deadline}
+    journal = None if chosen.journal is None else Journal(chosen.journal)
+    return {"deadline": chosen.deadline, "journal": journal}
 
 
 def _board(
@@ -78,93 +79,8 @@ async def _cancel(
     return ending
 
 
-# -- outcomes -----------------------------------------------------------------------------------------
-
-
-class Taker(Protocol):
-    """Where outcomes go."""
-
-    def take(self, outcome: ShareOutcome) -> None:
-        """Here is one."""
-
-    def end(self) -> None:
-        """That was the last one."""
-
-
-class Lines:
-    """Every outcome as a line of JSON, at once."""
-
-    def take(self, outcome: ShareOutcome) -> None:
-        """Write it."""
-        error = outcome.error
-        fields = {
-            "share_id": outcome.share_id,
-            "status": outcome.status.value,
-            "code": outcome.code,
-            "message": outcome.message,
-            "attempts": outcome.attempts,
-            "trace_id": outcome.trace_id,
-            "error": None if error is None else {"type": type(error).__name__, "text": str(error)},
-            "retryable": outcome.settlement.retryable,
-        }
-        print(json.dumps(fields), flush=True)
-
-    def end(self) -> None:
-        """All were written."""
-
-
-class Failures:
-    """What failed, as lines for people; at most some for the same reason."""
-
-    def __init__(self, outcomes: Console, shown: Board) -> None:
-        self._outcomes, self._shown = outcomes, shown
-        self._seen: Counter[tuple[Status, str]] = Counter()
-
-    def take(self, outcome: ShareOutcome) -> None:
-        """Show it, if it is a failure and not one of too many."""
-        if outcome.settlement.well or (outcome.error is None and outcome.status is Status.NOT_SENT):
-            return  # what was not its turn any more is in the table; a list of it says nothing
-        reason = _reason(outcome)
-        self._seen[outcome.status, reason] += 1
-        if self._seen[outcome.status, reason] <= SHOWN:
-            self._say(outcome.status, outcome.share_id, reason)
-
-    def end(self) -> None:
-        """Say how many were not shown."""
-        more = {kind: count - SHOWN for kind, count in self._seen.items() if count > SHOWN}
-        for (status, reason), count in more.items():
-            self._say(status, f"... and {count:,} more", reason)
-        if more:
-            self._print(Text("          (--json lists every id)", style=show.QUIET))
-
-    def _say(self, status: Status, who: str, reason: str) -> None:
-        label = f"{show.name_of(status):<9}"
-        self._print(Text.assemble((label, show.STYLES[status]), f" {who}  {show.clean(reason)}"))
-
-    def _print(self, line: Text) -> None:
-        if show.is_live(self._outcomes):
-            self._shown.say(line)  # as a rule the bar's terminal: they must not write over each other
-        else:
-            show.paragraph(self._outcomes, line)
-
-
-def _reason(outcome: ShareOutcome) -> str:
-    """Why, without what differs from one batch to the next."""
-    error = outcome.error
-    if error is None:
-        return outcome.message or (
-            "stopped before it was its turn" if outcome.status is Status.NOT_SENT else ""
-        )
-    what = getattr(error, "message", "") or (str(error.args[0]) if error.args else "")
-    parts = (type(error).__name__, " ".join(filter(None, (getattr(error, "code", ""), what))))
-    return ": ".join(filter(None, parts))
-
-
-# -- the end ------------------------------------------------------------------------------------------
-
-
 def _conclude(to: Console, talk: Console, ending: Ending, *, read: bool) -> None:
-    """The table, what stopped it, and what to do now."""
+    """The table, and what stopped it."""
     report = ending.report
     total = sum(report.counts.values())
     if total:
@@ -180,10 +96,6 @@ def _conclude(to: Console, talk: Console, ending: Ending, *, read: bool) -> None
         show.paragraph(talk, Text(f"koodrive: the deadline has passed{rest}", style=show.BAD))
     elif not total:
         show.paragraph(talk, "koodrive: there are no ids in it, so there was nothing to do")
-    if not read or any(outcome.settlement.retryable for outcome in report.failures):
-        show.paragraph(
-            talk, "koodrive: the same command again is safe: what is done comes back as already gone"
-        )
 
 
 def _stopper(error: KooDriveError | OSError) -> str:

@@ -89,7 +89,7 @@ class Scene:
         yield from self.ids
         self.read = True
 
-    def take(self, outcome: ShareOutcome) -> None:
+    async def take(self, outcome: ShareOutcome) -> None:
         """Remember one outcome."""
         self.repeated += outcome.share_id in self.told
         self.told[outcome.share_id] = outcome.status

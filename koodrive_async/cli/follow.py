@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import anyio
@@ -27,7 +27,7 @@ from koodrive_async.shell.stream import CancelStream
 #: Seconds between two looks at the progress.
 _TICK = 0.1
 
-Take = Callable[[ShareOutcome], None]
+Take = Callable[[ShareOutcome], Awaitable[None]]
 
 
 @attrs.frozen
@@ -84,7 +84,7 @@ async def follow(
 async def _take_all(stream: CancelStream, take: Take) -> KooDriveError | OSError | None:
     try:
         async for outcome in stream:
-            take(outcome)
+            await take(outcome)
     except (KooDriveError, OSError) as error:
         return error
     return None

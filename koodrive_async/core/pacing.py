@@ -51,7 +51,10 @@ OUTAGE_PAUSE: Final = 0.5
 """First pause of an outage, seconds; doubles with every probe that fails."""
 
 PAUSE_CAP: Final = 5.0
-"""Longest pause of our own choice, seconds: so late may the end of an outage be noticed."""
+"""Longest pause of our own choice after refusals, seconds."""
+
+OUTAGE_PAUSE_CAP: Final = 10.0
+"""Longest pause in an outage, seconds: so late may its end be noticed, so few are the probes."""
 
 OUTAGE_RUN: Final = 10
 """Failures in a row that make an outage: where 30 % fail at random, so many come once in 240,000 requests."""
@@ -284,5 +287,5 @@ class Pacer:
         self._settle()
 
     def _prolong(self, now: float, pause: float, retry_after: float) -> None:
-        self._pause = min(PAUSE_CAP, pause)
+        self._pause = min(OUTAGE_PAUSE_CAP if self._outage else PAUSE_CAP, pause)
         self._opens_at = max(self._opens_at, now + max(self._pause, retry_after))

@@ -19,10 +19,18 @@ PROVIDER_LIMIT = 60.0
 
 
 class Token(NamedTuple):
-    """A token and which one it is; no token for signed requests."""
+    """A token and which one it is; no token for signed requests.
+
+    Attributes:
+        generation: Grows with each renewal.
+        secret: The token itself.
+        tries: How many renewals had ended when it was handed out: who had it before a renewal failed
+            shares that failure, who asks later makes a new try.
+    """
 
     generation: int
     secret: Secret | None
+    tries: int = 0
 
 
 class Auth:
@@ -58,8 +66,8 @@ class Auth:
             AuthFailed: The provider failed.
         """
         if self._provider is not None and self._token.secret is None:
-            await self.renew(self._token)
-        return self._token
+            await self.renew(self._token._replace(tries=self._tries))
+        return self._token._replace(tries=self._tries)
 
     async def renew(self, stale: Token) -> None:
         """Replace a token, unless somebody did it since.
@@ -71,11 +79,10 @@ class Auth:
             AuthFailed: The provider failed, took too long, or returned the stale token.
         """
         assert self._provider is not None
-        tries = self._tries
         async with self._lock:
             if self._token.generation != stale.generation:
                 return
-            if self._tries != tries and self._failure is not None:
+            if self._tries != stale.tries and self._failure is not None:
                 raise _again(self._failure)
             try:
                 fresh = await self._fetch(self._provider, stale.secret)

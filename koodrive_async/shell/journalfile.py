@@ -59,7 +59,7 @@ _MERGE = (
     "INSERT OR REPLACE INTO ids SELECT i.value, s.n FROM settled AS s, json_each(s.ids) AS i"
     " WHERE s.ids <> '[]' AND s.n >= ? ORDER BY i.value, s.n"
 )
-_MERGED = "UPDATE settled SET ids = '[]' WHERE n >= ?"
+_MERGED = "UPDATE settled SET ids = '[]' WHERE ids <> '[]' AND n >= ?"
 #: What a killed run had under way may have reached the service, unless its outcome is known.
 _DOUBT = "INSERT OR IGNORE INTO ids SELECT value, ? FROM intents, json_each(ids) ORDER BY value"
 

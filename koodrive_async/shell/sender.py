@@ -106,6 +106,7 @@ class Sender:
                         secrets=self.gate.auth.secrets(token),
                     )
                     self._learn_time(verdict, reply)
+                    self._check_kind(verdict, reply)
             if verdict is None:
                 why = "cut off after the grace period" if drain.draining else "took longer than it may"
                 sent = Sent.MAYBE if departure.left else Sent.NO
@@ -151,6 +152,14 @@ class Sender:
         if moved:
             log.info("the server's clock differs from what was assumed by %+.0f s", moved)
             tell(self.hooks, ClockCorrected(moved))
+
+    def _check_kind(self, verdict: Verdict[Any], reply: Reply) -> None:
+        """A good reply that says it is something else than JSON is believed, and mentioned once."""
+        kind = reply.header("content-type")
+        odd = verdict.meaning is Meaning.ANSWER and kind is not None and "json" not in kind.lower()
+        if odd and not self.wire.odd_kinds:
+            self.wire.odd_kinds = True
+            log.warning("a reply says that it is %.60r; read as JSON all the same", kind)
 
     def _note(self, ask: Ask[Any], trail: Trail, verdict: Verdict[Any]) -> None:
         """What a failure leaves behind."""

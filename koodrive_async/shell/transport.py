@@ -240,6 +240,7 @@ class Wire:
         if http is not None and not isinstance(http, httpx.AsyncClient):
             raise ConfigurationError(f"http must be an httpx.AsyncClient, not {type(http).__name__}")
         self.endpoint = endpoint
+        self.odd_kinds = False  # whether a content type that is not JSON's was mentioned
         self._url = httpx.URL(str(endpoint))
         self._limit = network.max_reply_bytes
         self._borrowed = http is not None

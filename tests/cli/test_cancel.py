@@ -12,8 +12,8 @@ import pytest
 from koodrive_async import AppCredentials, AsyncShareClient, ShareOutcome, Status
 from koodrive_async.cli import show
 from koodrive_async.cli.board import PlainBoard
-from koodrive_async.cli.cancel import SHOWN
 from koodrive_async.cli.follow import Ending, follow
+from koodrive_async.cli.takers import SHOWN
 from koodrive_async.testing import BlackHole, Emulator, lost_reply, unavailable
 from tests.cli.runs import ESCAPE, SECRETS, TIMES, Run, start
 
@@ -178,7 +178,7 @@ def test_bad_weather_is_told(emulator: Emulator, file: str, run: Run) -> None:
 def test_a_signal_drains(
     environment: pytest.MonkeyPatch, tmp_path: Path, name: str, flags: tuple[str, ...]
 ) -> None:
-    with Emulator(shares=20_000, latency=0.2) as emulator:
+    with Emulator(shares=20_000, latency=0.2) as emulator:  # more lines than fit into a pipe nobody reads
         path = tmp_path / "ids"
         path.write_text("\n".join(emulator.share_ids))
         process = start("cancel", *flags, str(path), **emulator.environ("token"))
@@ -246,7 +246,7 @@ def test_a_second_signal_cuts_what_is_under_way(emulator: Emulator, backend: str
     taken: list[ShareOutcome] = []
     emulator.inject(lambda seen: BlackHole(act=True) if seen.number > 1 else None)
 
-    def take(outcome: ShareOutcome) -> None:
+    async def take(outcome: ShareOutcome) -> None:
         taken.append(outcome)
         if len(taken) == 100:
             signal.raise_signal(signal.SIGINT)

@@ -145,9 +145,9 @@ def test_a_report_that_does_not_hold_is_status_1(
 ) -> None:
     take = demo.Scene.take
 
-    def forget_one(scene: demo.Scene, outcome: ShareOutcome) -> None:
+    async def forget_one(scene: demo.Scene, outcome: ShareOutcome) -> None:
         if outcome.share_id != scene.ids[5]:
-            take(scene, outcome)
+            await take(scene, outcome)
 
     monkeypatch.setattr(demo.Scene, "take", forget_one)
     ran = run("demo", "--shares", "200", "--calm")

@@ -183,10 +183,10 @@ async def test_the_prefix_is_a_setting(koodrive, connect):
 
 async def test_a_provider_is_asked_once_at_first(koodrive, connect):
     provider = Provider(koodrive, wait=0.02)
-    async with connect(koodrive, TokenCredentials(provider, USER), pace=AT_ONCE) as client:
-        async with anyio.create_task_group() as tasks:
-            for share_id in koodrive.share_ids:
-                tasks.start_soon(client.cancel, [share_id])
+    who = TokenCredentials(provider, USER)
+    async with connect(koodrive, who, pace=AT_ONCE) as client, anyio.create_task_group() as tasks:
+        for share_id in koodrive.share_ids:
+            tasks.start_soon(client.cancel, [share_id])
     assert provider.stale == [None]
     assert koodrive.cancelled_count == 100
     assert koodrive.statuses[401] == 0

@@ -269,8 +269,10 @@ async def test_a_deadline_leaves_the_rest_unsent(make_koodrive, connect):
     async with connect(emulator, pace=Pace(concurrency=1)) as client:
         report = await client.cancel(emulator.share_ids, deadline=0.25)
     assert 0.25 <= report.elapsed < 0.6
-    assert report.counts[Status.CANCELLED] == emulator.cancelled_count == 300
-    assert report.counts[Status.NOT_SENT] == 700
+    done = report.counts[Status.CANCELLED]
+    assert done == emulator.cancelled_count
+    assert 100 <= done <= 300  # what was under way when it came was let end
+    assert report.counts[Status.NOT_SENT] == 1_000 - done
 
 
 async def test_a_deadline_and_its_grace_cut_what_is_under_way(koodrive, connect):

@@ -356,9 +356,11 @@ async def test_a_borrowed_client_is_used_and_not_closed(koodrive, connect):
 async def test_a_borrowed_transport_in_process(by_app):
     emulator = Emulator(shares=250)
     transport = httpx.ASGITransport(app=emulator.app)
-    async with httpx.AsyncClient(transport=transport) as http:
-        async with AsyncShareClient("https://koodrive.example", by_app, http=http) as client:
-            assert await client.cancel(emulator.share_ids)
+    async with (
+        httpx.AsyncClient(transport=transport) as http,
+        AsyncShareClient("https://koodrive.example", by_app, http=http) as client,
+    ):
+        assert await client.cancel(emulator.share_ids)
     assert emulator.cancelled_count == 250
 
 

@@ -85,16 +85,10 @@ def leaked(text: str, *more: str) -> list[str]:
 
 def pictures(error: BaseException) -> str:
     """All texts of an error."""
-    return "\n".join(
-        [
-            str(error),
-            repr(error),
-            repr(getattr(error, "report", None)),
-            repr(vars(error)),
-            *traceback.format_exception(error),
-            repr(list(error.report.outcomes)) if getattr(error, "report", None) is not None else "",
-        ]
-    )
+    report = getattr(error, "report", None)
+    outcomes = [] if report is None else list(report.outcomes)
+    shown = map(repr, (error, report, vars(error), outcomes))
+    return "\n".join([str(error), *shown, *traceback.format_exception(error)])
 
 
 def signature_of(request) -> str:

@@ -77,9 +77,16 @@ def test_a_server_that_refuses_for_the_date_is_believed(server, skew, way):
         assert not refused_for_date(signed, math.floor(now))
 
 
-@pytest.mark.parametrize("margin", [FIRST_MARGIN])
-def test_while_nothing_is_learnt_our_own_clock_is_put_back_by_some_seconds(margin):
-    assert ClockEstimate().signing_time(wall=EPOCH, monotonic=77.0) == EPOCH - margin
+@pytest.mark.parametrize(
+    ("signed", "refused"),
+    [(1, True), (0.999, False), (0, False), (NOTEWORTHY - WINDOW, False), (NOTEWORTHY - WINDOW - 1, True)],
+)
+def test_where_a_date_begins_to_be_refused(signed, refused):
+    assert refused_for_date(EPOCH + signed, EPOCH) is refused
+
+
+def test_while_nothing_is_learnt_our_own_clock_is_put_back_by_some_seconds():
+    assert ClockEstimate().signing_time(wall=EPOCH, monotonic=77.0) == EPOCH - FIRST_MARGIN
 
 
 def test_a_learnt_clock_runs_on_the_monotonic_one_and_not_on_a_wall_clock_that_jumps():

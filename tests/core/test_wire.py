@@ -68,6 +68,7 @@ def test_encoding_leaves_only_unreserved_characters_and_upper_case_hex(text):
         ([("a", "")], "/a?a="),
         ([("a", "x y+z"), ("a", "&=")], "/a?a=x%20y%2Bz&a=%26%3D"),
         ([("é", "成")], "/a?%C3%A9=%E6%88%90"),
+        ([("~", "*!'()/")], "/a?~=%2A%21%27%28%29%2F"),
     ],
 )
 def test_a_target_is_path_and_query_as_given(query, target):

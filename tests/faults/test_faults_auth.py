@@ -80,10 +80,12 @@ async def slow(_stale):
 
 
 async def broken(_stale):
+    await anyio.sleep(0.1)
     raise OSError("HTTP 500 from the identity service")
 
 
 async def the_same(stale):
+    await anyio.sleep(0.1)
     return stale
 
 
@@ -108,6 +110,24 @@ async def test_39_token_refresh_fails(make_koodrive, made, monkeypatch, how):
         provider.then = None
         assert await client.cancel(emulator.share_ids[51:])
     assert emulator.cancelled_count == 2
+
+
+async def test_39_token_refresh_fails_for_whoever_was_in_flight(make_koodrive, made):
+    """It fails at once, and the 401s of the same token come in one after the other: it is not asked for each."""
+
+    async def at_once(_stale):
+        raise OSError("HTTP 500 from the identity service")
+
+    waits = [0.0, *(0.05 * number for number in range(1, 6))]
+    emulator = make_koodrive(shares=6, latency=lambda: waits.pop(0))
+    provider = Provider(emulator, at_once)
+    async with made.client(emulator, TokenCredentials(provider, USER), pace=AT_ONCE) as client:
+        await client.cancel(emulator.share_ids[:1])
+        emulator.expire_tokens()
+        _, errors = await all_at_once(client, emulator.share_ids[1:])
+    assert len(errors) == 5
+    assert emulator.requests == 6
+    assert provider.stale == [None, "token-1"]
 
 
 @pytest.mark.parametrize("ahead", [3_600, -3_600, 901, -2])

@@ -231,7 +231,9 @@ async def test_33_codes_that_are_success(told, zero):
 async def test_33_codes_that_are_none(told, line, code):
     """No number that one could take for success, so no success: asked again, and in the end not known."""
     odd = line.passing[5]
-    items = [{"shareId": share_id, "code": 0, "msg": "success"} for share_id in line.passing if share_id != odd]
+    items = [
+        {"shareId": share_id, "code": 0, "msg": "success"} for share_id in line.passing if share_id != odd
+    ]
     listed = f'{json.dumps(items)[:-1]}, {{"shareId": "{odd}", "code": {code}, "msg": "success"}}]'
     case = await told(Body(f'{{"code": 0, "msg": "", "subResponseList": {listed}}}'.encode()), stays=True)
     assert case.report.counts[Status.CANCELLED] == 99

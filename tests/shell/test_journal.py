@@ -21,6 +21,7 @@ from koodrive_async.core.errors import ConfigurationError, ConnectionLost, Forbi
 from koodrive_async.core.outcomes import UNSENT, Settlement, Status
 from koodrive_async.shell import journalfile
 from koodrive_async.shell.journal import Journal, OpenJournal, open_journal
+from koodrive_async.shell.journalfile import Order
 
 OK = Settlement(Status.CANCELLED, "0", "success", attempts=1, trace_id="t-1-1", answered=True)
 GONE = Settlement(Status.ALREADY_GONE, "13000309", "no such", attempts=2, trace_id="t-2-2", answered=True)
@@ -152,6 +153,15 @@ async def test_doubt_stays_until_an_answer_settles_it(journal):
     assert same(known["b"], UNKNOWN)
 
 
+async def test_the_last_word_counts(journal):
+    async with opened(journal) as keeper:
+        await keeper.settle([(UNKNOWN, ["a", "b"]), (OK, ["a"])])
+        await keeper.settle([(GONE, ["b"])])
+        now = await keeper.known(["a", "b"])
+    then = await remembered(journal, "ab")
+    assert [kept.status for kept in (*now.values(), *then.values())] == [OK.status, GONE.status] * 2
+
+
 async def test_a_longer_and_shuffled_input(journal):
     done = ids(1_000)
     async with opened(journal) as keeper:
@@ -220,6 +230,20 @@ async def test_what_cannot_be_written_is_not_written_at_all(journal):
         assert list(await keeper.known(["a", "b"])) == ["a"]
         await keeper.settle([(OK, ["c"])])
     assert list(await remembered(journal, "abc")) == ["a", "c"]
+
+
+async def test_a_transaction_is_whole(journal):
+    file = journalfile.JournalFile(Path(journal.path), {"endpoint": "e"})
+    orders = [Order(intent=(1, ["a"])), Order(groups=[(OK, ["b"])]), Order(groups=[(OK, ["\ud800"])])]
+    with pytest.raises(UnicodeError):
+        file.carry_out(orders)
+    for order in orders[:1]:
+        file.carry_out([order])
+    file.close()
+    base = sqlite3.connect(journal.path)
+    assert base.execute("SELECT n, ids FROM intents").fetchall() == [(1, '["a"]')]
+    assert base.execute("SELECT ids FROM settled WHERE n > 0").fetchall() == []
+    base.close()
 
 
 async def test_each_caller_gets_an_error_of_its_own(journal):
@@ -345,7 +369,7 @@ async def test_another_version(journal):
             pytest.fail("opened")
 
 
-@pytest.mark.parametrize("how", ["overwritten", "cut", "header"])
+@pytest.mark.parametrize("how", ["overwritten", "one page", "cut", "header"])
 async def test_a_damaged_file(journal, how):
     everything = ids(30_000)
     async with opened(journal) as keeper:
@@ -357,6 +381,10 @@ async def test_a_damaged_file(journal, how):
         case "overwritten":
             for page in range(5, len(content) // 4_096, 10):
                 content[page * 4_096 : page * 4_096 + 64] = b"\xa5" * 64
+        case "one page":  # of the index on disk, which opening it does not read
+            leaves = [at for at in range(0, len(content), 4_096) if content[at] == 0x0A]
+            at = leaves[len(leaves) // 2]
+            content[at : at + 64] = b"\xa5" * 64
         case "cut":
             del content[len(content) // 2 :]
         case "header":
