@@ -38,7 +38,8 @@ from koodrive_async.core.events import (
     RetryScheduled,
 )
 from koodrive_async.core.models import CancelReply, CommonShareLink, SharePermission, ShareSubResponse
-from koodrive_async.core.outcomes import CancelReport, CancelSummary, ShareOutcome, Status
+from koodrive_async.core.outcomes import ShareOutcome, Status
+from koodrive_async.core.report import CancelReport, CancelSummary
 from koodrive_async.core.settings import Network, Pace, RetryPolicy, Timeout
 from koodrive_async.core.wire import Middleware, Reply, Request, Send
 from koodrive_async.shell.journal import Journal

@@ -20,8 +20,8 @@ from koodrive_async.core.endpoint import Endpoint
 from koodrive_async.core.errors import ConfigurationError, InvalidShareId
 from koodrive_async.core.events import Hook, Progress
 from koodrive_async.core.models import CancelReply, CommonShareLink
-from koodrive_async.core.outcomes import CancelReport
 from koodrive_async.core.pairing import GONE_CODES, Rules
+from koodrive_async.core.report import CancelReport
 from koodrive_async.core.settings import (
     Network,
     Pace,

@@ -20,7 +20,8 @@ from rich.text import Text
 from koodrive_async.cli import show
 from koodrive_async.cli.board import Board
 from koodrive_async.core.errors import KooDriveError
-from koodrive_async.core.outcomes import CancelSummary, ShareOutcome
+from koodrive_async.core.outcomes import ShareOutcome
+from koodrive_async.core.report import CancelSummary
 from koodrive_async.shell.drain import GRACE
 from koodrive_async.shell.stream import CancelStream
 

@@ -17,7 +17,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from koodrive_async.core.outcomes import CancelSummary, Status
+from koodrive_async.core.outcomes import Status
+from koodrive_async.core.report import CancelSummary
 
 GOOD, BAD, UNSURE, QUIET, HEAD = "green", "red", "magenta", "dim", "bold"
 

@@ -59,9 +59,10 @@ def _to_secret(value: Any) -> Any:
 
 
 def _to_names(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable) or not all(type(n) is str for n in value):
+    names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (None,)
+    if not all(isinstance(name, str) for name in names):
         raise ConfigurationError("signed_headers must be a sequence of header names")
-    return tuple(sorted({name.lower() for name in value}))
+    return tuple(sorted({str(name).lower() for name in names}))
 
 
 def _secret_or_identity(token: object) -> object:

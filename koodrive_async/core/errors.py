@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from koodrive_async.core.outcomes import CancelReport, CancelSummary
+    from koodrive_async.core.report import CancelReport, CancelSummary
 
 
 class Sent(StrEnum):

@@ -1,22 +1,18 @@
-"""What became of each share id: `Status`, `ShareOutcome`, and the reports made of them.
+"""What became of one share id: `Status`, `ShareOutcome`, and `Settlement`, its part without the id.
 
-A report is two columns: the ids, and for each a reference to a `Settlement`, which all ids
-settled alike share. `ShareOutcome`s are made when somebody looks (a million of them would take
-ten times the memory). Refuses to decide which status an answer means; that is ``pairing``'s.
+Refuses to decide which status an answer means; that is ``pairing``'s.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, overload
 
 import attrs
 
-from koodrive_async.core.errors import CancelIncomplete, KooDriveError
-from koodrive_async.core.models import ShareSubResponse
+from koodrive_async.core.errors import KooDriveError
 
 
 class Status(StrEnum):
@@ -34,8 +30,10 @@ class Status(StrEnum):
     """For certain nothing with this id reached the service."""
 
 
-_RANK = {status: rank for rank, status in enumerate(Status)}
-_WELL = frozenset({Status.CANCELLED, Status.ALREADY_GONE})
+#: The surer the lower.
+RANK = {status: rank for rank, status in enumerate(Status)}
+#: The wished end state.
+WELL = frozenset({Status.CANCELLED, Status.ALREADY_GONE})
 
 
 @attrs.frozen(slots=True)
@@ -54,7 +52,7 @@ class Settlement:
     @property
     def well(self) -> bool:
         """Whether the share is cancelled or gone."""
-        return self.status in _WELL
+        return self.status in WELL
 
     @property
     def retryable(self) -> bool:
@@ -152,272 +150,7 @@ class ShareOutcome:
         )
 
 
-class Outcomes(Sequence[ShareOutcome]):
-    """A read-only sequence of outcomes over the report's columns; each is made when looked at."""
-
-    __slots__ = ("_ids", "_places", "_settlements")
-
-    def __init__(
-        self, ids: Sequence[str], settlements: Sequence[Settlement], places: Sequence[int] | None = None
-    ) -> None:
-        self._ids = ids
-        self._settlements = settlements
-        self._places: Sequence[int] = range(len(ids)) if places is None else places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __iter__(self) -> Iterator[ShareOutcome]:
-        for place in self._places:
-            yield self._settlements[place].of(self._ids[place])
-
-    @overload
-    def __getitem__(self, index: int) -> ShareOutcome: ...
-    @overload
-    def __getitem__(self, index: slice) -> Outcomes: ...
-    def __getitem__(self, index: int | slice) -> ShareOutcome | Outcomes:
-        if isinstance(index, slice):
-            return Outcomes(self._ids, self._settlements, self._places[index])
-        place = self._places[index]
-        return self._settlements[place].of(self._ids[place])
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or isinstance(other, str | bytes):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]  # as a list's: the elements' errors have no value to hash
-
-    def __repr__(self) -> str:
-        shown = ", ".join(repr(outcome) for outcome in self[:3])
-        return f"[{shown}{f', … {len(self) - 3} more' if len(self) > 3 else ''}]"
-
-
-class CancelReport:
-    """What became of every id of a call to ``cancel``: one outcome for each distinct id.
-
-    Reports merge: ``CancelReport()`` is neutral, ``a + b`` keeps the order of first sight and, of an
-    id that both have, the more certain outcome (the first of two alike). True in a condition iff
-    every id is CANCELLED or ALREADY_GONE.
-
-    Attributes:
-        requests: How many requests were sent.
-        elapsed: How long it took, in seconds; of merged reports the sum.
-    """
-
-    __slots__ = ("_elapsed_ns", "_ids", "_settlements", "requests")
-
-    def __init__(
-        self, outcomes: Iterable[ShareOutcome] = (), *, requests: int = 0, elapsed: float = 0.0
-    ) -> None:
-        best: dict[str, Settlement] = {}
-        for outcome in outcomes:
-            _keep_surer(best, outcome.share_id, outcome.settlement)
-        self._ids: Sequence[str] = tuple(best)
-        self._settlements: Sequence[Settlement] = tuple(best.values())
-        self.requests = requests
-        # Whole nanoseconds, since adding floats is not associative.
-        self._elapsed_ns = round(elapsed * 1e9)
-
-    @classmethod
-    def of_columns(
-        cls, ids: Sequence[str], settlements: Sequence[Settlement], *, requests: int, elapsed: float
-    ) -> CancelReport:
-        """A report over columns of equal length; the ids distinct. Not copied."""
-        report = cls(requests=requests, elapsed=elapsed)
-        report._ids, report._settlements = ids, settlements
-        return report
-
-    @property
-    def elapsed(self) -> float:
-        """How long it took, in seconds."""
-        return self._elapsed_ns / 1e9
-
-    @property
-    def outcomes(self) -> Sequence[ShareOutcome]:
-        """One outcome for each distinct id, in order of first sight."""
-        return Outcomes(self._ids, self._settlements)
-
-    @property
-    def counts(self) -> Mapping[Status, int]:
-        """How many ids ended in each status; every status is there."""
-        return count_statuses(self._settlements)
-
-    def _having(self, status: Status) -> Sequence[ShareOutcome]:
-        places = [place for place, kept in enumerate(self._settlements) if kept.status is status]
-        return Outcomes(self._ids, self._settlements, places)
-
-    @property
-    def cancelled(self) -> Sequence[ShareOutcome]:
-        """The outcomes that are CANCELLED."""
-        return self._having(Status.CANCELLED)
-
-    @property
-    def already_gone(self) -> Sequence[ShareOutcome]:
-        """The outcomes that are ALREADY_GONE."""
-        return self._having(Status.ALREADY_GONE)
-
-    @property
-    def rejected(self) -> Sequence[ShareOutcome]:
-        """The outcomes that are REJECTED."""
-        return self._having(Status.REJECTED)
-
-    @property
-    def unknown(self) -> Sequence[ShareOutcome]:
-        """The outcomes that are UNKNOWN."""
-        return self._having(Status.UNKNOWN)
-
-    @property
-    def not_sent(self) -> Sequence[ShareOutcome]:
-        """The outcomes that are NOT_SENT."""
-        return self._having(Status.NOT_SENT)
-
-    @property
-    def retryable_ids(self) -> Sequence[str]:
-        """The ids worth asking for again: UNKNOWN, NOT_SENT, and REJECTED for a passing reason."""
-        return [
-            share_id for share_id, kept in zip(self._ids, self._settlements, strict=True) if kept.retryable
-        ]
-
-    @property
-    def sub_responses(self) -> Sequence[ShareSubResponse]:
-        """The merged ``subResponseList``: what the service answered for each id that it named."""
-        return [
-            ShareSubResponse(share_id=share_id, code=kept.code, message=kept.message)
-            for share_id, kept in zip(self._ids, self._settlements, strict=True)
-            if kept.answered
-        ]
-
-    def raise_for_failures(self) -> None:
-        """Raise unless every id is cancelled or gone.
-
-        Raises:
-            CancelIncomplete: With this report as its ``.report``.
-        """
-        if not self:
-            raise CancelIncomplete(self)
-
-    def __add__(self, other: CancelReport) -> CancelReport:
-        if not isinstance(other, CancelReport):
-            return NotImplemented
-        best = dict(zip(self._ids, self._settlements, strict=True))
-        for share_id, settlement in zip(other._ids, other._settlements, strict=True):
-            _keep_surer(best, share_id, settlement)
-        merged = CancelReport.of_columns(
-            tuple(best), tuple(best.values()), requests=self.requests + other.requests, elapsed=0.0
-        )
-        merged._elapsed_ns = self._elapsed_ns + other._elapsed_ns
-        return merged
-
-    def __bool__(self) -> bool:
-        return all(kept.well for kept in self._settlements)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CancelReport):
-            return NotImplemented
-        return (
-            self.requests == other.requests
-            and self._elapsed_ns == other._elapsed_ns
-            and list(self._ids) == list(other._ids)
-            and list(self._settlements) == list(other._settlements)
-        )
-
-    __hash__ = None  # type: ignore[assignment]  # a mutable-sized value of unhashable parts
-
-    def __repr__(self) -> str:
-        return (
-            f"CancelReport({_counts_text(self.counts)}, requests={self.requests}, elapsed={self.elapsed:.3f})"
-        )
-
-    def __getstate__(self) -> tuple[Any, ...]:
-        return tuple(self._ids), tuple(self._settlements), self.requests, self._elapsed_ns
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._ids, self._settlements, self.requests, self._elapsed_ns = state
-
-
-def _keep_surer(best: dict[str, Settlement], share_id: str, settlement: Settlement) -> None:
-    kept = best.get(share_id)
-    if kept is None or _RANK[settlement.status] < _RANK[kept.status]:
-        best[share_id] = settlement
-
-
 def count_statuses(settlements: Iterable[Settlement]) -> Mapping[Status, int]:
     """How many there are of each status; every status is there."""
     counted = Counter(kept.status for kept in settlements)
     return MappingProxyType({status: counted[status] for status in Status})
-
-
-def _counts_text(counts: Mapping[Status, int]) -> str:
-    return ", ".join(f"{status}={count}" for status, count in counts.items() if count) or "empty"
-
-
-@attrs.frozen(slots=True)
-class CancelSummary:
-    """What a stream keeps of its outcomes, flat in memory however many there were.
-
-    Attributes:
-        counts: How many ids ended in each status.
-        requests: How many requests were sent.
-        elapsed: Seconds since the stream was opened.
-        failures: The first 1,000 outcomes that are neither CANCELLED nor ALREADY_GONE.
-    """
-
-    counts: Mapping[Status, int] = attrs.field(
-        factory=lambda: count_statuses(()), repr=lambda counts: _counts_text(counts)
-    )
-    requests: int = 0
-    elapsed: float = 0.0
-    failures: Sequence[ShareOutcome] = attrs.field(default=(), repr=lambda kept: f"<{len(kept)}>")
-
-    def __bool__(self) -> bool:
-        return all(not count for status, count in self.counts.items() if status not in _WELL)
-
-    def raise_for_failures(self) -> None:
-        """Raise unless every id is cancelled or gone.
-
-        Raises:
-            CancelIncomplete: With this summary as its ``.report``.
-        """
-        if not self:
-            raise CancelIncomplete(self)
-
-    def __getstate__(self) -> tuple[Any, ...]:
-        return dict(self.counts), self.requests, self.elapsed, tuple(self.failures)
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        for name, value in zip(("counts", "requests", "elapsed", "failures"), state, strict=True):
-            object.__setattr__(self, name, value)
-
-
-#: How many failures a summary keeps: enough to see what is wrong, little enough to forget.
-KEPT_FAILURES = 1_000
-
-
-class Tally:
-    """Counts outcomes as they come; the mutable half of `CancelSummary`."""
-
-    __slots__ = ("_keep", "counts", "failures")
-
-    def __init__(self, keep: int = KEPT_FAILURES) -> None:
-        self._keep = keep
-        self.counts: dict[Status, int] = dict.fromkeys(Status, 0)
-        self.failures: list[ShareOutcome] = []
-
-    def add(self, ids: Sequence[str], settlement: Settlement) -> None:
-        """Count ids settled alike."""
-        self.counts[settlement.status] += len(ids)
-        if not settlement.well and len(self.failures) < self._keep:
-            self.failures.extend(settlement.of(i) for i in ids[: self._keep - len(self.failures)])
-
-    def summary(self, *, requests: int, elapsed: float) -> CancelSummary:
-        """The summary as of now."""
-        return CancelSummary(
-            counts=MappingProxyType(dict(self.counts)),
-            requests=requests,
-            elapsed=elapsed,
-            failures=tuple(self.failures),
-        )

@@ -87,7 +87,7 @@ def pair(
     settled: list[tuple[Settlement, Sequence[int]]] = []
     again: list[tuple[Settlement, Sequence[int]]] = []
     for (code, message), indices in groups.items():
-        settlement = _settle(code, scrub(message, secrets), rules, attempts, trace_id)
+        settlement = _settle(code, scrub(message, secrets), rules, attempts, trace_id, secrets)
         wanted_again = settlement.status is Status.REJECTED and (code in rules.again or settlement.retryable)
         (again if wanted_again else settled).append((settlement, indices))
     return Pairing(settled=settled, missing=missing, again=again, oddities=oddities)
@@ -119,14 +119,17 @@ def _by_id(
         if sub.share_id is None or sub.share_id not in wanted:
             foreign += 1
         elif (first := answers.setdefault(sub.share_id, sub)) is not sub and first.code != sub.code:
-            oddities.append(f"two answers for one id, {first.code} and {sub.code}: the first counts")
+            oddities.append("two answers for one id that differ: the first counts")
     if foreign:
         oddities.append(f"{foreign} answers for ids that were not asked for")
     return [answers.get(i) for i in ids]
 
 
-def _settle(code: str, message: str, rules: Rules, attempts: int, trace_id: str) -> Settlement:
+def _settle(
+    code: str, message: str, rules: Rules, attempts: int, trace_id: str, secrets: tuple[str, ...]
+) -> Settlement:
     error = None
+    shown = scrub(code, secrets)
     if code == "0":
         status = Status.CANCELLED
     elif code in rules.gone:
@@ -134,11 +137,12 @@ def _settle(code: str, message: str, rules: Rules, attempts: int, trace_id: str)
     else:
         status = Status.REJECTED
         error = item_error(code, message, trace_id)
+        error.code = shown
         error.attempts = attempts
         error.retryable = error.retryable or code in rules.again
     return Settlement(
         status=status,
-        code=code,
+        code=shown,
         message=message,
         attempts=attempts,
         trace_id=trace_id,

@@ -177,14 +177,19 @@ _SERVER_TIME = re.compile(r"server time:\s*(\d{8}T\d{6}Z)", re.IGNORECASE)
 _SECONDS = re.compile(r"\d{1,300}(?:\.\d{1,300})?", re.ASCII)
 
 
+#: The end of the year 9000: a date that leaves room for sums with it.
+_LAST_DATE = 221_845_392_000.0
+
+
 @lru_cache(maxsize=16)  # a Date changes once a second, replies come by the hundred
 def parse_http_date(text: str) -> float | None:
     """Seconds since the epoch of an HTTP-date, or None."""
     try:
         parsed = parsedate_to_datetime(text)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+        seconds = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
+    return seconds if 0 <= seconds <= _LAST_DATE else None
 
 
 def parse_retry_after(values: Sequence[str], now: float) -> float | None:

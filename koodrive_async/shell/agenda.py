@@ -128,6 +128,12 @@ class Agenda:
         heapq.heappush(self._later, (due, rest.trail.batch, rest))
         return rest
 
+    def doubt(self, piece: Piece, batch: Batch) -> None:
+        """Some of its ids may have been sent by an earlier run: they go as a piece of their own."""
+        rest = self._cut(piece, batch)
+        rest.trail.ambiguous = True
+        self._ready.append(rest)
+
     def invalid(self, piece: Piece) -> None:
         """Refused for its content, with several ids: the culprit is looked for, in one batch at a time."""
         elsewhere = any(ready.origin != piece.origin for ready in self._ready)

@@ -53,7 +53,7 @@ class Keeper(Protocol):
     """What remembers outcomes beyond the process: the journal."""
 
     async def known(self, ids: Sequence[str]) -> dict[str, Settlement]:
-        """Those of the ids that need not be sent any more."""
+        """What earlier runs found out; those that are UNKNOWN may have been sent."""
 
     async def intend(self, ids: Sequence[str]) -> None:
         """These are about to be sent."""
@@ -212,20 +212,29 @@ class Engine:
 
     async def _look_up(self, piece: Piece) -> bool:
         """Deliver what the journal knows, note the rest as about to be sent; whether there is a rest."""
-        journal = self._journal
-        assert journal is not None
+        assert self._journal is not None
         piece.known = True
-        known = await journal.known(piece.batch.ids)
-        if known:
-            for index, share_id in enumerate(piece.batch.ids):
-                if share_id in known:
-                    self._sink.settle(known[share_id], piece.batch.only([index]))
-            rest = [index for index, share_id in enumerate(piece.batch.ids) if share_id not in known]
-            piece.batch = piece.batch.only(rest)
-            self.on_settled()
+        known = await self._deliver_known(self._journal, piece.batch)
+        ids = piece.batch.ids
+        rest = [index for index, i in enumerate(ids) if i not in known or known[i].retryable]
+        doubtful = [i for i in rest if ids[i] in known and known[ids[i]].status is Status.UNKNOWN]
+        if doubtful:  # an earlier run may have sent these: that sticks to them, and to no others
+            self._agenda.doubt(piece, piece.batch.only(doubtful))
+            rest = [i for i in rest if i not in set(doubtful)]
+        piece.batch = piece.batch.only(rest)
         if piece.batch.ids:
-            await journal.intend(piece.batch.ids)
+            await self._journal.intend(piece.batch.ids)
         return bool(piece.batch.ids)
+
+    async def _deliver_known(self, journal: Keeper, batch: Batch) -> dict[str, Settlement]:
+        """Deliver what is settled for good; all that the journal knows."""
+        known = await journal.known(batch.ids)
+        for index, share_id in enumerate(batch.ids):
+            if share_id in known and not known[share_id].retryable:
+                self._sink.settle(known[share_id], batch.only([index]))
+        if known:
+            self.on_settled()
+        return known
 
     async def _answered(self, piece: Piece, reply: CancelReply) -> None:
         self._agenda.suspicion.accepted()
@@ -328,9 +337,24 @@ class Engine:
         self.on_settled()
 
     async def _close(self) -> None:
-        """Settle what is left by what is known of it."""
+        """Settle what is left by what is known of it, in an earlier run too."""
         self._stopping = True
         await self._settle(list(self._agenda.left()))
-        await self._settle([(UNSENT, batch) for batch in self._supply.drop()])
+        for batch in self._supply.drop():
+            known = await self._known_at_last(batch)
+            for index, share_id in enumerate(batch.ids):
+                if share_id not in known:
+                    self._sink.settle(UNSENT, batch.only([index]))
+                elif known[share_id].retryable:
+                    self._sink.settle(known[share_id], batch.only([index]))
         self.over = True
         self.on_settled()
+
+    async def _known_at_last(self, batch: Batch) -> dict[str, Settlement]:
+        if self._journal is None:
+            return {}
+        try:
+            return await self._deliver_known(self._journal, batch)
+        except KooDriveError as error:
+            self._fail(error)
+            return {}

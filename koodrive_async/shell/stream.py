@@ -19,8 +19,9 @@ from koodrive_async.core.batching import BATCH_SIZE, Batch, refuse_single
 from koodrive_async.core.errors import KooDriveError
 from koodrive_async.core.events import Progress
 from koodrive_async.core.operations import Operation
-from koodrive_async.core.outcomes import UNSENT, CancelReport, CancelSummary, Settlement, ShareOutcome, Tally
+from koodrive_async.core.outcomes import UNSENT, Settlement, ShareOutcome
 from koodrive_async.core.pairing import Rules
+from koodrive_async.core.report import CancelReport, CancelSummary, Tally
 from koodrive_async.core.settings import optional_seconds, seconds
 from koodrive_async.shell.bulk import Engine, Keeper, Sink
 from koodrive_async.shell.call import Caller

@@ -95,8 +95,9 @@ class ListSupply:
         """Waiting brings nothing."""
 
     def drop(self) -> Iterator[Batch]:
-        """Nothing: who reads all ids beforehand knows those that were not taken."""
-        return iter(())
+        """What was never taken."""
+        while (batch := self.take()) is not None:
+            yield batch
 
 
 class StreamSupply:

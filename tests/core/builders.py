@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from koodrive_async.core import errors
 from koodrive_async.core.codec import Envelope, parse_object, read_envelope
 from koodrive_async.core.errors import ConnectionLost, InvalidRequest, KooDriveError, Sent, Throttled
-from koodrive_async.core.outcomes import CancelReport, ShareOutcome, Status
+from koodrive_async.core.outcomes import ShareOutcome, Status
+from koodrive_async.core.report import CancelReport
 from koodrive_async.core.wire import Reply
 
 #: The date of the signing vectors, as an HTTP-date and in seconds since the epoch.

@@ -9,7 +9,8 @@ import pytest
 
 from koodrive_async.core import errors
 from koodrive_async.core.errors import ApiError, CancelIncomplete, KooDriveError
-from koodrive_async.core.outcomes import CancelReport, CancelSummary, ShareOutcome, Status
+from koodrive_async.core.outcomes import ShareOutcome, Status
+from koodrive_async.core.report import CancelReport, CancelSummary
 from tests.core.builders import ERRORS, TRACE, full_error, report_of
 
 

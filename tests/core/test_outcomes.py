@@ -16,18 +16,8 @@ from koodrive_async.core.errors import (
     Throttled,
 )
 from koodrive_async.core.models import ShareSubResponse
-from koodrive_async.core.outcomes import (
-    KEPT_FAILURES,
-    UNSENT,
-    CancelReport,
-    CancelSummary,
-    Outcomes,
-    Settlement,
-    ShareOutcome,
-    Status,
-    Tally,
-    unsettled,
-)
+from koodrive_async.core.outcomes import UNSENT, Settlement, ShareOutcome, Status, unsettled
+from koodrive_async.core.report import KEPT_FAILURES, CancelReport, CancelSummary, Outcomes, Tally
 from tests.core.builders import TRACE, outcomes, report_of, reports
 
 C, G, R, U, N = Status

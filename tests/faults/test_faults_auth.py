@@ -113,7 +113,7 @@ async def test_39_token_refresh_fails(make_koodrive, made, monkeypatch, how):
 
 
 async def test_39_token_refresh_fails_for_whoever_was_in_flight(make_koodrive, made):
-    """It fails at once, and the 401s of the same token come in one after the other: it is not asked for each."""
+    """It fails at once, and the 401s of the same token come in one by one: it is not asked for each."""
 
     async def at_once(_stale):
         raise OSError("HTTP 500 from the identity service")
@@ -231,7 +231,7 @@ async def test_43_wall_clock_jumps(make_koodrive, made, monkeypatch, by_token, w
 
 
 async def test_43_the_servers_clock_jumps(make_koodrive, made):
-    """Or this machine slept, and its monotonic clock with it: refused, learnt, signed again, free of charge."""
+    """Or this machine slept, and its monotonic clock with it: refused, learnt, signed again, for free."""
     emulator = make_koodrive(shares=1_000, latency=0.005)
 
     def tick(seen):

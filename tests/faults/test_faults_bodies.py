@@ -1,4 +1,4 @@
-"""Rows 20-24 and 34-37: a whole reply whose body is not what it should be; it may have been done all the same."""
+"""Rows 20-24 and 34-37: a whole reply with a strange body; what was asked may have been done all the same."""
 
 import gc
 import logging
@@ -195,7 +195,7 @@ MISLEADING = {
 
 @pytest.mark.parametrize("trick", MISLEADING)
 async def test_37_json_that_could_be_misread(line, trick):
-    """It says that all is well, and it may be; but nobody reads success into what two readers read in two ways."""
+    """It says that all is well, and may be right; but nobody reads success into what is ambiguous."""
     for share_id in (*line.passing, *line.staying):
         line.emulator.cancel_one(line.emulator.user_id, share_id)
     line.emulator.script(Body(success(line.passing, MISLEADING[trick])))

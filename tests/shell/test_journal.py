@@ -213,6 +213,29 @@ async def test_many_workers_at_once(journal):
     assert len(await remembered(journal, ids(20_000))) == 20_000
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("shuffled", [False, True])
+async def test_a_batch_costs_less_than_a_millisecond(journal, shuffled):
+    """Processor time, of both threads: what else the machine does must not matter."""
+    everything = ids(100_000)
+    if shuffled:
+        random.Random(7).shuffle(everything)
+    batches = [everything[start : start + 100] for start in range(0, 100_000, 100)]
+    todo = iter(batches)
+
+    async def work(keeper: OpenJournal) -> None:
+        for batch in todo:
+            await keeper.known(batch)
+            await keeper.intend(batch)
+            await keeper.settle([(OK, batch)])
+
+    begun = time.process_time()
+    async with opened(journal) as keeper, anyio.create_task_group() as tasks:
+        for _ in range(16):
+            tasks.start_soon(work, keeper)
+    assert (time.process_time() - begun) / len(batches) < 0.001
+
+
 async def test_nothing_is_left_beside_the_file_after_closing(journal):
     async with opened(journal) as keeper:
         await keeper.settle([(OK, ids(100))])
@@ -237,8 +260,7 @@ async def test_a_transaction_is_whole(journal):
     orders = [Order(intent=(1, ["a"])), Order(groups=[(OK, ["b"])]), Order(groups=[(OK, ["\ud800"])])]
     with pytest.raises(UnicodeError):
         file.carry_out(orders)
-    for order in orders[:1]:
-        file.carry_out([order])
+    file.carry_out(orders[:1])
     file.close()
     base = sqlite3.connect(journal.path)
     assert base.execute("SELECT n, ids FROM intents").fetchall() == [(1, '["a"]')]
