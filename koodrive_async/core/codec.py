@@ -12,13 +12,15 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
 
-from koodrive_async.core.errors import BadReply
-from koodrive_async.core.models import CancelReply, CommonShareLink, SharePermission, ShareSubResponse
+from koodrive_async.core.batching import check_share_id
+from koodrive_async.core.errors import BadReply, InvalidShareId
+from koodrive_async.core.models import CancelReply, CommonShareLink, ShareSubResponse
+from koodrive_async.core.pages import MalformedItem, Page
 from koodrive_async.core.secrets import EXCERPT, scrub
 
 T = TypeVar("T")
@@ -226,8 +228,8 @@ def _to_bool(value: Any, _: type) -> bool:
 def _tolerant(cls: Any) -> Callable[[Any, Any], Any]:
     """Reads what it can: each field by its own hook, at its default where that fails."""
     attrs.resolve_types(cls)
-    fields = [field for field in attrs.fields(cls) if field.name != "extra"]
-    wire_names = {camel(field.name): field for field in fields}
+    fields = {camel(field.name): field for field in attrs.fields(cls) if field.name != "extra"}
+    readers = {name: (field.name, _reader(field.type)) for name, field in fields.items()}
 
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -235,26 +237,64 @@ def _tolerant(cls: Any) -> Callable[[Any, Any], Any]:
         made: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for name, raw in value.items():
-            field = wire_names.get(name)
-            if field is None:
+            reader = readers.get(name)
+            if reader is None:
                 extra[name] = raw
             elif raw is not None:
                 try:
-                    made[field.name] = _converter.structure(raw, field.type)
+                    made[reader[0]], whole = reader[1](raw)
                 except Exception:  # noqa: BLE001 - whatever a hook raises: this field is unreadable, the rest is not
+                    whole = False
+                if not whole:
                     extra[name] = raw
         return cls(**made, extra=extra)
 
     return structure
 
 
+#: Makes a field's value, and says whether that is all there was.
+_Reader = Callable[[Any], tuple[Any, bool]]
+
+
+def _reader(kind: Any) -> _Reader:
+    if get_origin(kind) is Sequence:
+        hook = _converter.get_structure_hook(get_args(kind)[0])
+        return lambda raw: _read_list(raw, hook, get_args(kind)[0])
+    if kind is str:
+        return lambda raw: (raw if type(raw) is str else _to_str(raw, str), True)
+    hook = _converter.get_structure_hook(kind)
+    return lambda raw: (hook(raw, kind), True)
+
+
+def _read_list(raw: Any, hook: Callable[[Any, Any], Any], kind: Any) -> tuple[Any, bool]:
+    """The items that can be read; the others must not take them along."""
+    if not isinstance(raw, list):
+        raise TypeError("no list")
+    made = []
+    for item in raw:
+        try:
+            made.append(hook(item, kind))
+        except Exception:  # noqa: BLE001, S112 - this item is unreadable, its neighbours are not
+            continue
+    return tuple(made), len(made) == len(raw)
+
+
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) is Mapping
+
+
+def _to_mapping(value: Any, _: type) -> Json:
+    if isinstance(value, dict):
+        return value
+    raise ValueError("no object")
+
+
 _converter = cattrs.Converter(detailed_validation=False)
 _converter.register_structure_hook(int, _to_int)
 _converter.register_structure_hook(str, _to_str)
 _converter.register_structure_hook(bool, _to_bool)
+_converter.register_structure_hook_func(_is_mapping, _to_mapping)
 _converter.register_structure_hook_factory(attrs.has, _tolerant)
-
-_MODELS: Sequence[type] = (CommonShareLink, SharePermission)
 
 
 def read_model(envelope: Envelope, key: str, cls: type[T]) -> T:
@@ -263,7 +303,79 @@ def read_model(envelope: Envelope, key: str, cls: type[T]) -> T:
     Raises:
         BadReply: There is no object.
     """
-    found = envelope.data.get(key)
-    if not isinstance(found, dict):
-        raise BadReply(f"the reply has no object {key!r}")
-    return _converter.structure(found, cls)
+    return read_first(envelope, (key,), cls)
+
+
+def read_first(envelope: Envelope, keys: Sequence[str], cls: type[T]) -> T:
+    """The object under the first of the keys that has one; of a list its first item.
+
+    Raises:
+        BadReply: There is none.
+    """
+    for key in keys:
+        found = envelope.data.get(key)
+        if isinstance(found, list) and found:
+            found = found[0]
+        if isinstance(found, dict):
+            return _converter.structure(found, cls)
+    raise BadReply(f"the reply has no object {' or '.join(map(repr, keys))}")
+
+
+def read_word(envelope: Envelope, key: str) -> str:
+    """The text under `key`.
+
+    Raises:
+        BadReply: There is none.
+    """
+    text = read_text(envelope.data.get(key)).strip()
+    if not text:
+        raise BadReply(f"the reply has no text {key!r}")
+    return text
+
+
+def read_nothing(_: Envelope) -> None:
+    """The code and its text were all."""
+
+
+# -- pages ----------------------------------------------------------------------------------------
+
+
+def read_page(envelope: Envelope, key: str, cls: type[T], id_field: str) -> Page[T]:
+    """A page of a list: single items that can't be read are reported, not fatal.
+
+    Absent and null are an empty list and, for ``nextCursor``, the end (so is an empty text).
+
+    Args:
+        envelope: The reply.
+        key: Where the list is.
+        cls: What its items are.
+        id_field: The field of `cls` without which an item is useless.
+
+    Raises:
+        BadReply: There is something else where the list or the cursor should be.
+    """
+    listed = envelope.data.get(key)
+    cursor = envelope.data.get("nextCursor")
+    if listed is not None and not isinstance(listed, list):
+        raise BadReply(f"{key!r} is no list")
+    if cursor is not None and (isinstance(cursor, bool) or not isinstance(cursor, str | int)):
+        raise BadReply("'nextCursor' is no text, so there may be more")
+    items: list[T] = []
+    malformed: list[MalformedItem] = []
+    for index, raw in enumerate(listed or ()):
+        try:
+            if not isinstance(raw, dict):
+                raise InvalidShareId("is no object")  # noqa: TRY301 - handled like every other bad item
+            item = _converter.structure(raw, cls)
+            check_share_id(getattr(item, id_field))
+        except InvalidShareId as error:
+            malformed.append(MalformedItem(index, scrub(str(error), limit=EXCERPT), raw))
+        else:
+            items.append(item)
+    link = envelope.data.get("link")
+    return Page(
+        items=items,
+        next_cursor=(read_text(cursor).strip() if cursor is not None else "") or None,
+        malformed=malformed,
+        link=_converter.structure(link, CommonShareLink) if isinstance(link, dict) else None,
+    )

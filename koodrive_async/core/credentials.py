@@ -1,4 +1,4 @@
-"""Who is asking: `TokenCredentials` and `AppCredentials`. Secrets never print and never pickle.
+"""Who is asking: `TokenCredentials`, `AppCredentials`, or nobody. Secrets never print and never pickle.
 
 Refuses to fetch or renew a token (``shell/auth.py``) and to sign (``signing``).
 """
@@ -6,15 +6,13 @@ Refuses to fetch or renew a token (``shell/auth.py``) and to sign (``signing``).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
 from koodrive_async.core.errors import ConfigurationError
 from koodrive_async.core.secrets import Secret
 
-TokenProvider = Callable[[str | None], Awaitable[str]]
-"""Gets the token that went stale, or None at first; returns a fresh one."""
 
 #: A token that begins with one of these is sent verbatim: page Login.html returns "AT ...",
 #: createSession.html "Bearer+...", and the permission pages want "Bearer ...".
@@ -54,6 +52,11 @@ def _secret(owner: object, field: attrs.Attribute[Any], value: object) -> None:
     )
 
 
+def _lifetime(_owner: object, _field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+        raise ConfigurationError(f"AccessToken(expires_in=...) must be seconds above 0, got {value!r}")
+
+
 def _to_secret(value: Any) -> Any:
     return Secret(value) if isinstance(value, str) else value
 
@@ -70,12 +73,54 @@ def _secret_or_identity(token: object) -> object:
 
 
 @attrs.frozen(slots=True)
+class AccessToken:
+    """A token with its lifetime, for a provider that knows it: renewed shortly before it ends.
+
+    Attributes:
+        token: The token; prints as ``***``.
+        expires_in: Seconds that it lives, from now or, if it is sliding, from its last use. None: not known.
+        sliding: Whether each use begins its lifetime anew (page koodrive_05_0010: the enterprise
+            edition's does, 20 minutes).
+
+    Raises:
+        ConfigurationError: A token that can't stand in a header, or a lifetime that is none.
+    """
+
+    token: Secret = attrs.field(converter=_to_secret, validator=_secret)
+    expires_in: float | None = attrs.field(default=None, validator=_lifetime)
+    sliding: bool = False
+
+
+TokenProvider = Callable[[str | None], Awaitable[str | AccessToken]]
+"""Gets the token that went stale, or None at first; returns a fresh one, with its lifetime or without."""
+
+
+@attrs.frozen(slots=True)
+class PublicAccess:
+    """No credentials at all, for the carrier's public calls alone; every other call is a `UsageError`.
+
+    Attributes:
+        agent_name: The carrier's name (``X-Hw-Agentname``), which the public calls want.
+
+    Raises:
+        ConfigurationError: A name that can't stand in a header.
+    """
+
+    agent_name: str | None = attrs.field(default=None, validator=attrs.validators.optional(_header_value))
+    user_id: ClassVar[str] = ""
+
+    def secrets(self, _token: Secret | None) -> tuple[str, ...]:
+        """There are none."""
+        return ()
+
+
+@attrs.frozen(slots=True)
 class TokenCredentials:
     """An access token (pages koodrive_05_0010, Login.html).
 
     Attributes:
         token: The token, or an async function that gets the stale token (None at first) and
-            returns a fresh one. Verbatim when it begins with ``Bearer+``, ``Bearer `` or ``AT ``,
+            returns a fresh one, as a ``str`` or an `AccessToken`. Verbatim when it begins with ``Bearer+``, ``Bearer `` or ``AT ``,
             else after `prefix`.
         user_id: The KooDrive user on whose behalf calls are made (``X-User-Id``).
         agent_name: The carrier's name (``X-Hw-Agentname``), for the carrier edition.
@@ -160,4 +205,4 @@ class AppCredentials:
             raise ConfigurationError("signed_headers has x-hw-agentname, but there is no agent_name")
 
 
-Credentials = TokenCredentials | AppCredentials
+Credentials = TokenCredentials | AppCredentials | PublicAccess

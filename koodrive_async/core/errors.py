@@ -19,6 +19,9 @@ KooDriveError
 │   ├─ Throttled               too many requests; ``.retry_after``
 │   └─ ServerFault             5xx: the service failed, it may have acted
 ├─ BadReply                    an answer that can't be understood; the service may have acted
+│   └─ MalformedItemFound      an item of a list, where skipping is not wished; ``.page``
+├─ CursorRepeated              a list that goes in circles; ``.items``
+├─ TaskNotDone                 the deadline passed before a share task was over; ``.task``
 ├─ JournalFailed               the journal can't be used; what was settled stays in ``.report``
 └─ CancelIncomplete            ``CancelReport.raise_for_failures``; ``.report``
 
@@ -28,12 +31,15 @@ This file refuses to decide what an error means; that is ``verdict``'s.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from koodrive_async.core.objects import ShareTask
+    from koodrive_async.core.pages import Page
     from koodrive_async.core.report import CancelReport, CancelSummary
 
 
@@ -273,6 +279,70 @@ class BadReply(KooDriveError):
         status = f"HTTP {self.status}: " if self.status else ""
         excerpt = f": {self.body!r}" if self.body else ""
         return f"{status}{super()._summary()}{excerpt}"
+
+
+class MalformedItemFound(BadReply):
+    """An item of a page could not be read, and skipping it was not wished (``on_malformed="raise"``).
+
+    Attributes:
+        index: Its place on the page, counted from 0.
+        page: The page, with all that could be read.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        index: int = 0,
+        page: Page[Any] | None = None,
+        trace_id: str = "",
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, trace_id=trace_id, attempts=attempts)
+        self.index = index
+        self.page = page
+
+
+class CursorRepeated(KooDriveError):
+    """A list led back to where it had been: going on would never end.
+
+    Attributes:
+        cursor: The cursor that came again.
+        pages: How many pages were read.
+        items: What `collect` had read; () for an iterator, which had handed everything out before.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        cursor: str = "",
+        pages: int = 0,
+        items: Sequence[Any] = (),
+        trace_id: str = "",
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, trace_id=trace_id, attempts=attempts)
+        self.cursor = cursor
+        self.pages = pages
+        self.items = items
+
+
+class TaskNotDone(KooDriveError):
+    """A share task was not over when the deadline passed; it goes on all the same.
+
+    Attributes:
+        task: Where it stood last, or None if it could not be asked even once.
+    """
+
+    retryable = True
+
+    def __init__(
+        self, message: str = "", *, task: ShareTask | None = None, trace_id: str = "", attempts: int = 0
+    ) -> None:
+        super().__init__(message, trace_id=trace_id, attempts=attempts)
+        self.task = task
+        self.gave_up = "deadline"
 
 
 class JournalFailed(KooDriveError):

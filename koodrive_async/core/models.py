@@ -1,21 +1,71 @@
 """The API's objects as frozen values; field types as the pages give them, see koodrive-api section 6.
 
 The pages disagree with each other on types, so the reader (``codec``) coerces. Texts of times
-are kept as they came; the properties parse them, best effort. Refuses to read bytes.
+are kept as they came; the properties parse them, best effort. Fields that are secrets print as ``***``.
+Files and tasks are in ``objects``. Refuses to read bytes.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from enum import IntEnum
 from typing import Any
 
 import attrs
 
+from koodrive_async.core.secrets import MASK
+from koodrive_async.core.times import ShareState, parse_time, share_state
 
-def _no_extra() -> Mapping[str, Any]:
+
+def no_extra() -> Mapping[str, Any]:
+    """No unknown fields."""
     return {}
+
+
+def masked(value: object) -> str:
+    """How a field that is a secret prints."""
+    return MASK if value else repr(value)
+
+
+# -- what several have in common ------------------------------------------------------------------
+
+
+class ShareScope(IntEnum):
+    """Who may open a share (page createShare.html); other numbers are passed on as they are."""
+
+    EXTERNAL = 1
+    """Everybody with the link; for tenants that may, the carrier edition has it too."""
+    ENTERPRISE = 2
+    """Users of the enterprise; not in the carrier edition."""
+    NAMED = 3
+    """The users, departments, groups and phone numbers that are named."""
+
+
+class Dated:
+    """What everything with the fields of a share's times can tell."""
+
+    __slots__ = ()
+    share_time: str
+    expire_time: str
+    status: int | None
+
+    @property
+    def shared_at(self) -> datetime | None:
+        """`share_time` as an instant, or None where its form is not known."""
+        return parse_time(self.share_time)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """`expire_time` as an instant; None where there is none, or its form is not known."""
+        return parse_time(self.expire_time)
+
+    def state(self, now: datetime) -> ShareState:
+        """What `status` and `expire_time` come to at `now`: see `share_state`."""
+        return share_state(self.status, self.expire_time, now)
+
+
+# -- replies for many ids -------------------------------------------------------------------------
 
 
 @attrs.frozen(slots=True)
@@ -48,6 +98,9 @@ class CancelReply:
     sub_responses: Sequence[ShareSubResponse] | None = None
 
 
+# -- parts ----------------------------------------------------------------------------------------
+
+
 @attrs.frozen(slots=True)
 class SharePermission:
     """What a receiver may do; "supported in the future" says page getShareInfo.html, so don't rely on it."""
@@ -55,11 +108,242 @@ class SharePermission:
     preview: bool | None = None
     edit: bool | None = None
     download: bool | None = None
-    extra: Mapping[str, Any] = attrs.field(factory=_no_extra, repr=False)
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
 
 
 @attrs.frozen(slots=True)
-class CommonShareLink:
+class Recipient:
+    """A user, department or group that a share names (page getShareByMeDetail.html)."""
+
+    id: str = ""
+    name: str = ""
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
+
+
+@attrs.frozen(slots=True)
+class ShareFileInfo:
+    """A file or folder in a share's record (object ShareFileInfo; the tail of its table is cut).
+
+    Attributes:
+        id: The file's id.
+        file_name: Its name, at most 250 bytes.
+        file_type: What it is.
+        mime_type: Its MIME type.
+        size: Bytes.
+        parent_folder: Ids of folders; only the first counts.
+        file_suffix: The ending of its name.
+        containers: Ids of spaces.
+        download_links: Objects of undocumented fields; print as ``***``.
+        recycled: Whether it is in the recycle bin.
+        extra: Fields that this package does not know.
+    """
+
+    id: str = ""
+    file_name: str = ""
+    file_type: str = ""
+    mime_type: str = ""
+    size: int | None = None
+    parent_folder: Sequence[str] = ()
+    file_suffix: str = ""
+    containers: Sequence[str] = ()
+    download_links: Sequence[Mapping[str, Any]] = attrs.field(default=(), repr=masked)
+    recycled: bool | None = None
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
+
+
+# -- shared by you --------------------------------------------------------------------------------
+
+
+@attrs.frozen(slots=True)
+class ShareByMeLink(Dated):
+    """A row of the list of your shares (page listShareByMe.html, ShareByMeLink).
+
+    Attributes:
+        share_id: The share's id: what `cancel` takes.
+        short_url: The short code of the link; not a URL.
+        link_url: The link; in the carrier's example it equals the short code.
+        share_time: When it was shared, as it came.
+        scope: See `ShareScope`.
+        files: What is shared.
+        display_name: The name of the first file, with "and other files" if there are more.
+        expire_time: When it expires, as it came; "" for never.
+        status: See `share_state`.
+        comment: The sharer's note.
+        view_cnt: Views.
+        download_cnt: Downloads ("supported in the future").
+        save_cnt: Times it was saved ("supported in the future").
+        container_id: The space of the files.
+        container_name: Its name.
+        permission: Older pages only.
+        extract_code: The access code, older pages only; prints as ``***``.
+        extra: Fields that this package does not know.
+    """
+
+    share_id: str = ""
+    short_url: str = ""
+    link_url: str = ""
+    share_time: str = ""
+    scope: int | None = None
+    files: Sequence[ShareFileInfo] = ()
+    display_name: str = ""
+    expire_time: str = ""
+    status: int | None = None
+    comment: str = ""
+    view_cnt: int | None = None
+    download_cnt: int | None = None
+    save_cnt: int | None = None
+    container_id: str = ""
+    container_name: str = ""
+    permission: SharePermission | None = None
+    extract_code: str = attrs.field(default="", repr=masked)
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
+
+
+@attrs.frozen(slots=True)
+class ShareByMeLinkDetail(Dated):
+    """One share of yours (page getShareByMeDetail.html, ShareByMeLinkDetail); see `ShareByMeLink`.
+
+    Attributes:
+        depts: Departments that may open it, for scope 3.
+        groups: Groups, likewise.
+        users: Users, likewise.
+    """
+
+    share_id: str = ""
+    short_url: str = ""
+    link_url: str = ""
+    share_time: str = ""
+    scope: int | None = None
+    depts: Sequence[Recipient] = ()
+    groups: Sequence[Recipient] = ()
+    users: Sequence[Recipient] = ()
+    display_name: str = ""
+    permission: SharePermission | None = None
+    extract_code: str = attrs.field(default="", repr=masked)
+    expire_time: str = ""
+    status: int | None = None
+    comment: str = ""
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
+
+
+@attrs.frozen(slots=True)
+class CreatedShare:
+    """What createShare answers (page createShare.html).
+
+    Attributes:
+        share_id: The new share's id.
+        short_url: The short code of its link; not a URL.
+        link_url: The link.
+        extract_code: The access code; prints as ``***``.
+        comment: The note.
+        expire_time: When it expires, as it came.
+        create_time: Enterprise pages of 2024 only.
+        extra: Fields that this package does not know.
+    """
+
+    share_id: str = ""
+    short_url: str = ""
+    link_url: str = ""
+    extract_code: str = attrs.field(default="", repr=masked)
+    comment: str = ""
+    expire_time: str = ""
+    create_time: str = ""
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """`expire_time` as an instant, or None where its form is not known."""
+        return parse_time(self.expire_time)
+
+
+@attrs.frozen(slots=True)
+class UpdatedShare(Dated):
+    """What updateShare answers (page updateShare.html); see `ShareByMeLink`.
+
+    Attributes:
+        create_time: When it was made, as it came.
+        update_time: When it was last changed, as it came.
+    """
+
+    share_id: str = ""
+    short_url: str = ""
+    extract_code: str = attrs.field(default="", repr=masked)
+    create_time: str = ""
+    update_time: str = ""
+    expire_time: str = ""
+    link_url: str = ""
+    share_time: str = ""
+    scope: int | None = None
+    display_name: str = ""
+    comment: str = ""
+    status: int | None = None
+    view_cnt: int | None = None
+    download_cnt: int | None = None
+    save_cnt: int | None = None
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
+
+    @property
+    def updated_at(self) -> datetime | None:
+        """`update_time` as an instant, or None where its form is not known."""
+        return parse_time(self.update_time)
+
+
+# -- shared with you, and access links ------------------------------------------------------------
+
+
+@attrs.frozen(slots=True)
+class ShareWithMeLink(Dated):
+    """A row of the list of shares you received (page listShareWithMe.html); see `ShareByMeLink`.
+
+    Attributes:
+        owner_id: The sharer's id.
+        owner_name: The sharer's name.
+        owner_mobile: The sharer's phone number (carrier); prints as ``***``.
+        update_time: When it was last changed, as it came.
+    """
+
+    share_id: str = ""
+    short_url: str = ""
+    link_url: str = ""
+    share_time: str = ""
+    owner_id: str = ""
+    owner_name: str = ""
+    display_name: str = ""
+    files: Sequence[ShareFileInfo] = ()
+    permission: SharePermission | None = None
+    expire_time: str = ""
+    status: int | None = None
+    comment: str = ""
+    container_id: str = ""
+    download_cnt: int | None = None
+    save_cnt: int | None = None
+    scope: int | None = None
+    update_time: str = ""
+    view_cnt: int | None = None
+    owner_mobile: str = attrs.field(default="", repr=masked)
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
+
+
+@attrs.frozen(slots=True)
+class ShareWithMeLinkDetail(Dated):
+    """One share you received (page getShareWithMeDetail.html); see `ShareWithMeLink`."""
+
+    share_id: str = ""
+    short_url: str = ""
+    link_url: str = ""
+    share_time: str = ""
+    owner_id: str = ""
+    owner_name: str = ""
+    display_name: str = ""
+    permission: SharePermission | None = None
+    expire_time: str = ""
+    status: int | None = None
+    comment: str = ""
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
+
+
+@attrs.frozen(slots=True)
+class CommonShareLink(Dated):
     """The public information of an access link (page getShareInfo.html, CommonShareLink).
 
     Attributes:
@@ -84,36 +368,4 @@ class CommonShareLink:
     expire_time: str = ""
     status: int | None = None
     expire_date: str = ""
-    extra: Mapping[str, Any] = attrs.field(factory=_no_extra, repr=False)
-
-    @property
-    def shared_at(self) -> datetime | None:
-        """`share_time` as an instant, or None where its form is not known."""
-        return parse_time(self.share_time)
-
-    @property
-    def expires_at(self) -> datetime | None:
-        """`expire_time` as an instant, or None where its form is not known."""
-        return parse_time(self.expire_time)
-
-
-_EPOCH_MS = re.compile(r"[0-9]{13}")
-_STAMP = re.compile(r"[0-9]{14}")
-
-
-def parse_time(text: str) -> datetime | None:
-    """An instant from any form of time the pages show, aware; None where the form is not known.
-
-    Forms: ISO with ``Z``; ``yyyy-MM-dd HH:mm:ss``; 14 digits; epoch milliseconds. The last three
-    name no zone; UTC is assumed (the ISO form, of the same service, is in UTC).
-    """
-    text = text.strip()
-    try:
-        if _EPOCH_MS.fullmatch(text):
-            return datetime.fromtimestamp(int(text) / 1000, UTC)
-        if _STAMP.fullmatch(text):
-            return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-        parsed = datetime.fromisoformat(text)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)

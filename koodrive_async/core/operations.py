@@ -1,6 +1,6 @@
-"""Every operation of the share API in one place: method, path, what repeating it does, its page.
+"""Every operation of the API in one place: method, path, what repeating it does, its page.
 
-Paths and pages: koodrive-api section 5. Refuses to know bodies and models; those are the client's.
+Paths and pages: koodrive-api sections 5 and 3. Refuses to know bodies and models; those are the client's.
 """
 
 from __future__ import annotations
@@ -58,7 +58,87 @@ class Operation:
         return BASE + self.path.format(*(percent_encode(segment) for segment in segments))
 
 
+# -- shared by you --------------------------------------------------------------------------------
+
+CREATE_SHARE = Operation("createShare", "POST", "/share", Repeat.IF_NOT_DONE, "createShare.html")
+LIST_SHARE_BY_ME = Operation("listShareByMe", "GET", "/share", Repeat.ALWAYS, "listShareByMe.html")
+GET_SHARE_BY_ME_DETAIL = Operation(
+    "getShareByMeDetail", "GET", "/share/{}", Repeat.ALWAYS, "getShareByMeDetail.html"
+)
+#: The same settings twice are the settings.
+UPDATE_SHARE = Operation("updateShare", "PUT", "/share/{}", Repeat.ALWAYS, "updateShare.html")
 BATCH_CANCEL = Operation(
     "batchCancel", "POST", "/share/cancel", Repeat.ALWAYS, "batchCancel.html", batched=True
 )
+
+# -- shared with you ------------------------------------------------------------------------------
+
+LIST_SHARE_WITH_ME = Operation(
+    "listShareWithMe", "GET", "/share/received", Repeat.ALWAYS, "listShareWithMe.html"
+)
+GET_SHARE_WITH_ME_DETAIL = Operation(
+    "getShareWithMeDetail", "GET", "/share/received/{}", Repeat.ALWAYS, "getShareWithMeDetail.html"
+)
+EXIT_SHARE = Operation("exitShare", "POST", "/share/exit", Repeat.ALWAYS, "exitShare.html", batched=True)
+
+# -- access links ---------------------------------------------------------------------------------
+
+#: A visit that is repeated after a lost reply may count as two views.
+VISIT_SHARE = Operation("visitShare", "GET", "/share/visit", Repeat.ALWAYS, "visitShare.html")
 GET_SHARE_INFO = Operation("getShareInfo", "GET", "/share/userInfo", Repeat.ALWAYS, "getShareInfo.html")
+#: Whether wrong codes lock a link is not documented, so one call is at most one try that counts.
+VERIFY_EXTRACT_CODE = Operation(
+    "verifyExtractCode", "POST", "/share/verify", Repeat.IF_NOT_DONE, "verifyExtractCode.html"
+)
+LIST_SHARE_FILES = Operation("listShareFiles", "POST", "/share/files", Repeat.ALWAYS, "listShareFiles.html")
+DOWNLOAD_SHARE_FILE = Operation(
+    "downloadShareFile", "POST", "/share/download", Repeat.ALWAYS, "downloadShareFile.html"
+)
+CREATE_BATCH_TASK = Operation(
+    "createBatchTask", "POST", "/share/tasks", Repeat.IF_NOT_DONE, "createBatchTask.html"
+)
+GET_BATCH_TASK = Operation("getBatchTask", "POST", "/share/taskDetail", Repeat.ALWAYS, "getBatchTask.html")
+
+# -- the carrier's public calls -------------------------------------------------------------------
+
+VERIFY_EXTRACT_CODE_PUBLIC = Operation(
+    "verifyExtractCodePublic",
+    "POST",
+    "/share/public/verify",
+    Repeat.IF_NOT_DONE,
+    "verifyExtractCodePublic.html",
+    authenticated=False,
+)
+LIST_SHARE_FILES_PUBLIC = Operation(
+    "listShareFilesPublic",
+    "POST",
+    "/share/public/files",
+    Repeat.ALWAYS,
+    "listShareFilesPublic.html",
+    authenticated=False,
+)
+VISIT_SHARE_PUBLIC = Operation(
+    "visitSharePublic",
+    "GET",
+    "/share/public/visit",
+    Repeat.ALWAYS,
+    "visitSharePublic.html",
+    authenticated=False,
+)
+
+# -- sessions: what the token providers ask -------------------------------------------------------
+
+REFRESH_SESSION = Operation(
+    "refreshSession",
+    "POST",
+    "/session/refresh",
+    Repeat.ALWAYS,
+    "refreshSession.html",
+    authenticated=False,
+)
+#: A verification code serves once, and wrong passwords may lock an account.
+LOGIN = Operation("Login", "POST", "/auth/login", Repeat.IF_NOT_DONE, "Login.html", authenticated=False)
+#: If a lost reply took the refresh token with it, the second one is refused, and a login follows.
+REFRESH_TOKEN = Operation(
+    "RefreshToken", "POST", "/auth/refreshToken", Repeat.ALWAYS, "RefreshToken.html", authenticated=False
+)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
-from koodrive_async.core.credentials import Credentials, TokenCredentials
+from koodrive_async.core.credentials import Credentials, PublicAccess, TokenCredentials
 from koodrive_async.core.secrets import Secret
 from koodrive_async.core.wire import Header, Request, encode_query, percent_encode
 
@@ -119,6 +119,7 @@ def _authorization(request: Request, credentials: Credentials, token: Secret | N
     if isinstance(credentials, TokenCredentials):
         assert token is not None
         return credentials.authorization(token).reveal()
+    assert not isinstance(credentials, PublicAccess)  # who can't prove who asks does not get here
     values = {name.lower(): value for name, value in request.headers} | {"host": host}
     # A request without a body has no Content-Type to sign.
     signed = [name for name in credentials.signed_headers if name in values]

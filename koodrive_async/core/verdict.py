@@ -31,9 +31,9 @@ from koodrive_async.core.errors import (
     Throttled,
     TransportFailure,
 )
-from koodrive_async.core.models import parse_time
 from koodrive_async.core.secrets import scrub
 from koodrive_async.core.skew import refused_for_date
+from koodrive_async.core.times import parse_time
 from koodrive_async.core.wire import Reply, header_values
 
 T = TypeVar("T")

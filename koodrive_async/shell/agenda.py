@@ -105,11 +105,10 @@ class Agenda:
         patience = self._supply.patience()
         return min(waits if patience is None else [*waits, patience], default=None)
 
-    def left(self) -> Iterator[tuple[Settlement, Batch]]:
-        """Everything that was begun or read and not settled, by what is known of it."""
+    def left(self) -> Iterator[Piece]:
+        """Everything that was begun and not settled."""
         later = (piece for _, _, piece in self._later)
-        for piece in (*self._dropped, *self._ready, *later, *self._parked, *self._second):
-            yield piece.as_is(), piece.batch
+        yield from (*self._dropped, *self._ready, *later, *self._parked, *self._second)
 
     # -- what becomes of a piece ------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 import anyio
@@ -168,14 +168,15 @@ class Engine:
         while not self._stopping:
             now = time.monotonic()
             busy = len(self._running)
-            piece = self._agenda.next(now, busy) if self._may_begin() else None
+            may_begin = self._may_begin()
+            piece = self._agenda.next(now, busy) if may_begin else None
             if piece is not None:
                 return piece
             if not busy and self._agenda.empty:
                 break
             self._idle += 1
             try:
-                with anyio.move_on_after(self._agenda.wait(now)):
+                with anyio.move_on_after(self._agenda.wait(now) if may_begin else None):
                     await self._bell.wait()
             finally:
                 self._idle -= 1
@@ -213,28 +214,31 @@ class Engine:
     async def _look_up(self, piece: Piece) -> bool:
         """Deliver what the journal knows, note the rest as about to be sent; whether there is a rest."""
         assert self._journal is not None
-        piece.known = True
-        known = await self._deliver_known(self._journal, piece.batch)
         ids = piece.batch.ids
+        known = await self._journal.known(ids)
+        piece.known = True
+        self._deliver(known, piece.batch, lambda settlement: not settlement.retryable)
         rest = [index for index, i in enumerate(ids) if i not in known or known[i].retryable]
-        doubtful = [i for i in rest if ids[i] in known and known[ids[i]].status is Status.UNKNOWN]
+        doubtful = {i for i in rest if ids[i] in known and known[ids[i]].status is Status.UNKNOWN}
         if doubtful:  # an earlier run may have sent these: that sticks to them, and to no others
-            self._agenda.doubt(piece, piece.batch.only(doubtful))
-            rest = [i for i in rest if i not in set(doubtful)]
-        piece.batch = piece.batch.only(rest)
+            self._agenda.doubt(piece, piece.batch.only(sorted(doubtful)))
+        piece.batch = piece.batch.only([i for i in rest if i not in doubtful])
         if piece.batch.ids:
             await self._journal.intend(piece.batch.ids)
         return bool(piece.batch.ids)
 
-    async def _deliver_known(self, journal: Keeper, batch: Batch) -> dict[str, Settlement]:
-        """Deliver what is settled for good; all that the journal knows."""
-        known = await journal.known(batch.ids)
+    def _deliver(
+        self, known: Mapping[str, Settlement], batch: Batch, wanted: Callable[[Settlement], bool]
+    ) -> None:
+        """Deliver those of the batch whose settlement is known and wanted, alike ones together."""
+        groups: dict[int, tuple[Settlement, list[int]]] = {}
         for index, share_id in enumerate(batch.ids):
-            if share_id in known and not known[share_id].retryable:
-                self._sink.settle(known[share_id], batch.only([index]))
-        if known:
-            self.on_settled()
-        return known
+            settlement = known.get(share_id)
+            if settlement is not None and wanted(settlement):
+                groups.setdefault(id(settlement), (settlement, []))[1].append(index)
+        for settlement, indices in groups.values():
+            self._sink.settle(settlement, batch.only(indices))
+        self.on_settled()
 
     async def _answered(self, piece: Piece, reply: CancelReply) -> None:
         self._agenda.suspicion.accepted()
@@ -337,24 +341,23 @@ class Engine:
         self.on_settled()
 
     async def _close(self) -> None:
-        """Settle what is left by what is known of it, in an earlier run too."""
+        """Settle what is left by what is known of it, from an earlier run too."""
         self._stopping = True
-        await self._settle(list(self._agenda.left()))
-        for batch in self._supply.drop():
-            known = await self._known_at_last(batch)
-            for index, share_id in enumerate(batch.ids):
-                if share_id not in known:
-                    self._sink.settle(UNSENT, batch.only([index]))
-                elif known[share_id].retryable:
-                    self._sink.settle(known[share_id], batch.only([index]))
+        left = list(self._agenda.left())
+        asked = [piece for piece in left if piece.known or self._journal is None]
+        await self._settle([(piece.as_is(), piece.batch) for piece in asked])
+        for batch in (*(piece.batch for piece in left if piece not in asked), *self._supply.drop()):
+            self._deliver(await self._known_at_last(batch), batch, lambda _: True)
         self.over = True
         self.on_settled()
 
-    async def _known_at_last(self, batch: Batch) -> dict[str, Settlement]:
-        if self._journal is None:
-            return {}
-        try:
-            return await self._deliver_known(self._journal, batch)
-        except KooDriveError as error:
-            self._fail(error)
-            return {}
+    async def _known_at_last(self, batch: Batch) -> Mapping[str, Settlement]:
+        """What becomes of ids that this run never sent."""
+        outcomes = dict.fromkeys(batch.ids, UNSENT)
+        if self._journal is not None:
+            try:
+                outcomes |= await self._journal.known(batch.ids)
+            except KooDriveError as error:  # an earlier run may have sent them
+                self._fail(error)
+                return dict.fromkeys(batch.ids, Settlement(Status.UNKNOWN, error=error.detached()))
+        return outcomes

@@ -196,16 +196,16 @@ class Caller:
                     trail.charged += 1
                     trail.spent += time.monotonic() - begun
                     raise _Transient(verdict)
-                case Meaning.UNAUTHORISED | Meaning.WRONG_DATE:
-                    self.gate.unprove()
             assert verdict.error is not None
+            if verdict.meaning in (Meaning.UNAUTHORISED, Meaning.WRONG_DATE):
+                self.gate.unprove(verdict.error)
             raise verdict.error
 
     async def _renew(self, token: Token) -> None:
         try:
             await self.gate.auth.renew(token)
-        except AuthFailed:
-            self.gate.unprove()
+        except AuthFailed as error:
+            self.gate.unprove(error)
             raise
 
     def _limit(self, trail: Trail, drain: Drain) -> float:

@@ -28,6 +28,7 @@ class Drain:
         self.grace = grace
         self._until = math.inf
         self._sends: set[anyio.CancelScope] = set()
+        self._quiet = anyio.Event()
 
     @property
     def draining(self) -> bool:
@@ -52,23 +53,39 @@ class Drain:
     def send(self, limit: float) -> Sending:
         """A scope that only its own limit (seconds) and the end of the grace period cut."""
         deadline = min(anyio.current_time() + limit, self._until)
-        return Sending(self._sends, anyio.CancelScope(shield=True, deadline=deadline))
+        return Sending(self, anyio.CancelScope(shield=True, deadline=deadline))
+
+    async def quiet(self) -> None:
+        """Wait until nothing is being sent."""
+        while self._sends:
+            self._quiet = anyio.Event()
+            await self._quiet.wait()
+
+    def enter(self, scope: anyio.CancelScope) -> None:
+        """A send begins."""
+        self._sends.add(scope)
+
+    def leave(self, scope: anyio.CancelScope) -> None:
+        """A send is over."""
+        self._sends.discard(scope)
+        if not self._sends:
+            self._quiet.set()
 
 
 class Sending:
     """The length of one send; swallows its own cut, as a cancel scope does."""
 
-    def __init__(self, sends: set[anyio.CancelScope], scope: anyio.CancelScope) -> None:
-        self._sends, self._scope = sends, scope
+    def __init__(self, drain: Drain, scope: anyio.CancelScope) -> None:
+        self._drain, self._scope = drain, scope
 
     def __enter__(self) -> None:
         self._scope.__enter__()
-        self._sends.add(self._scope)
+        self._drain.enter(self._scope)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._sends.discard(self._scope)
+        self._drain.leave(self._scope)
         return bool(self._scope.__exit__(kind, error, trace))
 
 

@@ -26,11 +26,12 @@ Emit = Callable[[Event], None]
 
 
 class _Waiter:
-    __slots__ = ("bell", "since", "ticket")
+    __slots__ = ("bell", "refusal", "since", "ticket")
 
     def __init__(self, since: float) -> None:
         self.since = since
         self.ticket: Ticket | None = None
+        self.refusal: KooDriveError | None = None
         self.bell = anyio.Event()
 
     def served(self) -> bool:
@@ -88,7 +89,7 @@ class Gate:
 
         Raises:
             KooDriveError: What closed the gate, when patience is used up or can't suffice;
-                its ``gave_up`` is "patience" or "retry-after".
+                its ``gave_up`` is "patience" or "retry-after". Or how unproven credentials were refused.
             ClientClosed: The client was closed meanwhile.
         """
         if not self._line:
@@ -149,8 +150,16 @@ class Gate:
         while (wait := self.quota.take(time.monotonic())) > 0.0:  # noqa: ASYNC110 - time refills it
             await anyio.sleep(wait)
 
-    def unprove(self) -> None:
-        """One request at a time from now on, until one succeeds."""
+    def unprove(self, error: KooDriveError) -> None:
+        """The credentials were refused: one request at a time from now on, until one succeeds.
+
+        If nothing ever succeeded with them, or not since the last refusal, whoever stands in line is
+        refused along: a wrong secret must not be tried a hundred times.
+        """
+        if not self._pacer.proven:
+            for waiter in self._line:
+                waiter.refusal = error
+                waiter.bell.set()
         self._pacer.unprove()
 
     def close(self) -> None:
@@ -186,6 +195,8 @@ class Gate:
     def _patience_left(self, waiter: _Waiter, patience: float) -> float:
         if self._closed:
             raise ClientClosed("the client was closed")
+        if waiter.refusal is not None:
+            raise copy.copy(waiter.refusal)
         if not self._pacer.closed:
             return math.inf
         now = time.monotonic()

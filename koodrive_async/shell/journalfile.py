@@ -16,7 +16,7 @@ import os
 import stat
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,9 @@ _MEANINGS = {
     "CANTOPEN": "can't be opened",
 }
 
-#: Held while a file is made: closing a descriptor drops every lock that the process has on its file.
-_making = threading.Lock()
+#: Held until a file is locked: closing the descriptor that made it would drop every lock that this
+#: process has on it, and two that lock it at the same moment could refuse each other.
+_claiming = threading.Lock()
 
 _read = lru_cache(maxsize=1_024)(ledger.read)
 
@@ -128,7 +129,7 @@ def _dump(value: Any) -> str:
 def _make(path: Path) -> None:
     """Make the file if it is missing, for its owner only; SQLite's other files take over its mode."""
     try:
-        with _making, suppress(FileExistsError):
+        with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         found = path.stat()
     except OSError as error:
@@ -151,22 +152,26 @@ class JournalFile:
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
         import sqlite3  # who keeps no journal need not load it
 
-        _make(path)
-        self._db = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0.0, isolation_level=None)
         self._latest: dict[str, Settlement] = {}
-        try:
+        with ExitStack() as undo:
+            with _claiming:
+                _make(path)
+                uri = f"{path.as_uri()}?mode=rw"
+                self._db = sqlite3.connect(uri, uri=True, timeout=0.0, isolation_level=None)
+                undo.callback(self._db.close)
+                self._claim()
             self._prepare(identity)
-        except BaseException:
-            self._db.close()
-            raise
+            undo.pop_all()
+
+    def _claim(self) -> None:
+        # Before the first access: whoever comes second is refused at once, and there is no -shm.
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_AT}")
+        self._db.execute("BEGIN EXCLUSIVE")
 
     def _prepare(self, identity: Mapping[str, str]) -> None:
         run = self._db.execute
-        # Before the first access: whoever comes second is refused at once, and there is no -shm.
-        run("PRAGMA locking_mode = EXCLUSIVE")
-        run("PRAGMA synchronous = NORMAL")
-        run(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_AT}")
-        run("BEGIN EXCLUSIVE")
         if self._value("SELECT count(*) FROM sqlite_master") or self._value("PRAGMA application_id"):
             self._check(identity)
         else:
@@ -184,6 +189,7 @@ class JournalFile:
         run(_DOUBT, (_INTERRUPTED,))
         run("DELETE FROM intents")
         run("COMMIT")
+        self._merged = self._next
 
     def _check(self, identity: Mapping[str, str]) -> None:
         if self._value("PRAGMA application_id") != _APPLICATION:

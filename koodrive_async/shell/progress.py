@@ -46,10 +46,11 @@ class Meter:
         """Where the call stands now."""
         now = time.monotonic()
         settled = sum(counts.values())
+        sent = settled - counts[Status.NOT_SENT]  # those cost no time: they would make the rate a lie
         while len(self._samples) > 1 and now - self._samples[0][0] > WINDOW:
             self._samples.popleft()
         since, before = self._samples[0]
-        rate = (settled - before) / (now - since) if now > since else 0.0
+        rate = (sent - before) / (now - since) if now > since else 0.0
         left = None if total is None else max(0, total - settled)
         return Progress(
             counts=MappingProxyType(dict(counts)),
@@ -70,7 +71,7 @@ class Meter:
             return
         self._told = now
         progress = snapshot()
-        self._samples.append((now, progress.settled))
+        self._samples.append((now, progress.settled - progress.counts[Status.NOT_SENT]))
         if self._on_progress is None:
             return
         try:

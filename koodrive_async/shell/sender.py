@@ -103,7 +103,7 @@ class Sender:
                         batched=ask.operation.batched,
                         signed_at=dated,
                         now=time.time(),
-                        secrets=self.gate.auth.secrets(token),
+                        secrets=(*self.gate.auth.secrets(token), *ask.secrets),
                     )
                     self._learn_time(verdict, reply)
                     self._check_kind(verdict, reply)

@@ -70,8 +70,9 @@ class StreamSink:
         self.ring()
 
     def ring(self) -> None:
-        """Something changed."""
+        """Something changed: whoever waits looks again."""
         self.bell.set()
+        self.bell = anyio.Event()
 
 
 class CancelStream:
@@ -94,7 +95,10 @@ class CancelStream:
 
     @property
     def report(self) -> CancelSummary:
-        """What became of the ids so far; complete after the block, however it was left."""
+        """What became of the ids read so far; complete for them after the block, however it was left.
+
+        Ids that were never read from the source are not in it: ``progress.total`` is None then.
+        """
         elapsed = self._meter.elapsed if self._elapsed is None else self._elapsed
         return self._sink.tally.summary(requests=self._engine.requests, elapsed=elapsed)
 
@@ -130,7 +134,6 @@ class CancelStream:
                 self._raise_failure()
                 raise StopAsyncIteration
             else:
-                self._sink.bell = anyio.Event()
                 await self._sink.bell.wait()
 
     async def __aenter__(self) -> Self:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Protocol
 
 import anyio
@@ -21,7 +21,7 @@ ShareIds = Iterable[str] | AsyncIterable[str]
 #: Ids that are read and checked before the event loop gets its turn: about a tenth of a millisecond.
 SLICE = 1_000
 
-#: A source that pauses for longer than this gets its half-full batch sent, in seconds.
+#: No id waits longer than this for its batch to fill up, in seconds.
 LINGER = 0.1
 
 #: How long a generator's own clean-up may take, in seconds.
@@ -38,9 +38,15 @@ async def read_all(share_ids: ShareIds) -> list[str]:
     distinct: dict[str, None] = {}
     position = 0
     if isinstance(share_ids, AsyncIterable):
-        async for share_id in share_ids:
+
+        async def take(share_id: object) -> None:
+            nonlocal position
             distinct[check_share_id(share_id, position)] = None
             position += 1
+            if position % SLICE == 0:
+                await anyio.lowlevel.checkpoint()
+
+        await _read_async(aiter(share_ids), take)
     else:
         for share_id in share_ids:
             distinct[check_share_id(share_id, position)] = None
@@ -48,6 +54,31 @@ async def read_all(share_ids: ShareIds) -> list[str]:
             if position % SLICE == 0:
                 await anyio.lowlevel.checkpoint()
     return list(distinct)
+
+
+async def _read_async(source: AsyncIterator[str], take: Callable[[object], Awaitable[None]]) -> None:
+    """Hand on what an async source gives; a generator is closed in this very task, however it ends."""
+    # One scope from before the first item, since a generator may hold scopes of its own over a `yield`:
+    # those must be closed inside ours.
+    with anyio.CancelScope() as scope:
+        try:
+            async for share_id in source:
+                await take(share_id)
+        finally:
+            aclose = getattr(source, "aclose", None)
+            if aclose is not None:
+                scope.shield = True
+                scope.deadline = anyio.current_time() + _CLEAN_UP
+                await _close(aclose)
+
+
+async def _close(aclose: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await aclose()
+    except BaseExceptionGroup as group:
+        # A task group around a `yield` wraps the GeneratorExit that closes its generator.
+        if group.split(GeneratorExit)[1] is not None:
+            raise
 
 
 class Supply(Protocol):
@@ -112,10 +143,10 @@ class StreamSupply:
         self._part: list[str] = []
         self._ahead: set[str] = set()
         self._room = anyio.Event()
-        self._paused_at: float | None = None
+        self._began_part = 0.0
         self._read = 0
         self._position = 0
-        self._over = False
+        self._over = self._ended = False
         self.failure: Exception | None = None
 
     @property
@@ -126,19 +157,22 @@ class StreamSupply:
     @property
     def total(self) -> int | None:
         """How many distinct ids there were, once the source is at its end."""
-        return self._read if self._over else None
+        return self._read if self._ended else None
 
     def take(self) -> Batch | None:
         """The next batch; a part of one when the source pauses."""
         if self._full:
             return self._full.popleft()
-        if self._part and (self._over or self._pause() >= LINGER):
+        if self._part and (self._over or self._age() >= LINGER):
             return self._cut()
         return None
 
     def patience(self) -> float | None:
         """When a half-full batch goes."""
-        return max(0.0, LINGER - self._pause()) + 0.001 if self._part else None
+        return max(0.0, LINGER - self._age()) if self._part else None
+
+    def _age(self) -> float:
+        return time.monotonic() - self._began_part
 
     def drop(self) -> Iterator[Batch]:
         """What was read and never taken."""
@@ -158,9 +192,10 @@ class StreamSupply:
         source = self._source
         try:
             if isinstance(source, AsyncIterable):
-                await self._feed_async(aiter(source))
+                await _read_async(aiter(source), self._take_in)
             else:
                 await self._feed_sync(iter(source))
+            self._ended = True
         except Exception as error:  # noqa: BLE001 - the source's own: it surfaces after what is owed
             self.failure = error
         finally:
@@ -176,24 +211,6 @@ class StreamSupply:
             if close is not None:
                 close()
 
-    async def _feed_async(self, source: AsyncIterator[str]) -> None:
-        try:
-            while True:
-                self._paused_at = time.monotonic()
-                try:
-                    share_id = await anext(source)
-                except StopAsyncIteration:
-                    return
-                finally:
-                    self._paused_at = None
-                await self._take_in(share_id)
-        finally:
-            aclose = getattr(source, "aclose", None)
-            if aclose is not None:
-                # In this very task, and in time: a generator's clean-up may itself wait.
-                with anyio.move_on_after(_CLEAN_UP, shield=True):
-                    await aclose()
-
     async def _take_in(self, share_id: object) -> None:
         self._add(check_share_id(share_id, self._position))
         self._position += 1
@@ -201,16 +218,17 @@ class StreamSupply:
             await anyio.lowlevel.checkpoint()  # a source that never waits must not starve the rest
         while len(self._ahead) >= self._window:
             self._room = anyio.Event()
-            self._paused_at = -math.inf  # nothing is added to a half-full batch for now
+            self._began_part = -math.inf  # nothing is added to a half-full batch for now
             self.ring()
             await self._room.wait()
-            self._paused_at = None
 
     def _add(self, checked: str) -> None:
         if checked in self._ahead:
             return
         self._read += 1
         self._ahead.add(checked)
+        if not self._part:
+            self._began_part = time.monotonic()
         self._part.append(checked)
         if len(self._part) == BATCH_SIZE:
             self._full.append(self._cut())
@@ -221,6 +239,3 @@ class StreamSupply:
     def _cut(self) -> Batch:
         ids, self._part = self._part, []
         return Batch(ids, range(len(ids)))
-
-    def _pause(self) -> float:
-        return 0.0 if self._paused_at is None else time.monotonic() - self._paused_at

@@ -25,6 +25,7 @@ class Ask(Generic[T]):
         read: Makes the value of a good reply, or raises `BadReply`.
         query: Names and values.
         body: The exact bytes; empty for none.
+        secrets: What in them no text may repeat.
     """
 
     operation: Operation
@@ -32,6 +33,7 @@ class Ask(Generic[T]):
     read: Callable[[Envelope], T]
     query: Sequence[tuple[str, str]] = ()
     body: bytes = attrs.field(default=b"", repr=False)
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
 
     def may_repeat(self, *, ambiguous: bool) -> bool:
         """Whether it may be sent again after an attempt that the service may have acted on, or not."""

@@ -13,13 +13,13 @@ import logging
 import ssl
 import time
 import urllib.request
-import zlib
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
 import anyio
 import httpx
 
+from koodrive_async.core.body import Body
 from koodrive_async.core.endpoint import Endpoint
 from koodrive_async.core.errors import (
     AttemptTimeout,
@@ -213,8 +213,21 @@ class SlotTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """A request's body in one piece; no generator, which a broken connection would leave suspended."""
+    """A request's body in one piece; readable again, since httpcore may turn to another connection.
 
+    No generator, which a broken connection would leave suspended.
+    """
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __aiter__(self) -> _Once:
+        return _Once(self._body)
+
+
+class _Once:
     __slots__ = ("_left",)
 
     def __init__(self, body: bytes) -> None:
@@ -307,40 +320,21 @@ class Wire:
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
     """The body, decoded, of at most `limit` bytes."""
-    coding = response.headers.get("content-encoding", "").strip().lower()
-    if coding not in ("", "identity", "gzip", "x-gzip"):
-        raise BadReply(
-            f"a reply coded as {coding[:40]!r}, which was not asked for", status=response.status_code
-        )
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if "gzip" in coding else None
-    pieces: list[bytes] = []
-    size = 0
+    body = Body(response.headers.get("content-encoding", ""), limit, response.status_code)
     failure: BadReply | None = None
     # Leaving the loop by an exception would leave half a dozen generators inside httpx suspended (trio
     # warns of each); a cancelled read ends the innermost one, and all the others with it.
     with anyio.CancelScope() as reading:
-        async for chunk in response.aiter_raw():
-            if failure is not None:
-                continue
-            piece = chunk
-            if inflater is not None:
+        async for piece in response.aiter_raw():
+            if failure is None:
                 try:
-                    piece = inflater.decompress(chunk, limit - size + 1)
-                except zlib.error:
-                    failure = BadReply(
-                        "a reply that is no gzip, though it says so", status=response.status_code
-                    )
-            size += len(piece)
-            pieces.append(piece)
-            if size > limit:
-                failure = BadReply(f"a reply of more than {limit} bytes", status=response.status_code)
-            if failure is not None:
-                reading.cancel()
+                    body.add(piece)
+                except BadReply as error:
+                    failure = error
+                    reading.cancel()
     if failure is not None:
         raise failure
-    if inflater is not None and not inflater.eof:
-        raise BadReply("a gzip reply that is cut short", status=response.status_code)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return body.whole()
 
 
 # -- failures -------------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from koodrive_async.core import errors
 from koodrive_async.core.codec import Envelope, parse_object, read_envelope
 from koodrive_async.core.errors import ConnectionLost, InvalidRequest, KooDriveError, Sent, Throttled
+from koodrive_async.core.objects import ShareFile, ShareTask
 from koodrive_async.core.outcomes import ShareOutcome, Status
+from koodrive_async.core.pages import MalformedItem, Page
 from koodrive_async.core.report import CancelReport
 from koodrive_async.core.wire import Reply
 
@@ -70,6 +72,12 @@ _SAMPLES = {
     "retry_at": datetime(2026, 1, 2, tzinfo=UTC),
     "body": "<html>",
     "report": REPORT,
+    "index": 4,
+    "page": Page([ShareFile(id="F1")], "after-1", [MalformedItem(4, "is no object", 7)]),
+    "cursor": "after-1",
+    "pages": 2,
+    "items": ("a", "b"),
+    "task": ShareTask(task_id="t", task_status=1),
 }
 
 

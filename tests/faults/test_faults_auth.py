@@ -93,22 +93,22 @@ async def the_same(stale):
 async def test_39_token_refresh_fails(make_koodrive, made, monkeypatch, how):
     """The waiters wait no longer than the provider may take, and all get one and the same error; no loop."""
     monkeypatch.setattr("koodrive_async.shell.auth.PROVIDER_LIMIT", 0.1)
-    emulator = make_koodrive(shares=52, latency=0.02)
+    emulator = make_koodrive(shares=22, latency=0.02)
     provider = Provider(emulator, how)
     async with made.client(emulator, TokenCredentials(provider, USER), pace=AT_ONCE) as client:
         await client.cancel(emulator.share_ids[:1])
         emulator.expire_tokens()
-        reports, errors = await all_at_once(client, emulator.share_ids[1:51])
+        reports, errors = await all_at_once(client, emulator.share_ids[1:21])
         assert reports == []
-        assert len(errors) == 50
+        assert len(errors) == 20
         assert len({error.args for error in errors}) == 1
-        assert len(set(map(id, errors))) == 50  # each its own object: shared ones would grow tracebacks
+        assert len(set(map(id, errors))) == 20  # each its own object: shared ones would grow tracebacks
         assert 2 <= len(provider.stale) <= 3  # those who were in flight share one; a straggler may ask again
         for error in errors:
             assert error.report.outcomes[0].status in (Status.REJECTED, Status.NOT_SENT)
             assert TOKEN not in str(error)
         provider.then = None
-        assert await client.cancel(emulator.share_ids[51:])
+        assert await client.cancel(emulator.share_ids[21:])
     assert emulator.cancelled_count == 2
 
 
@@ -130,7 +130,7 @@ async def test_39_token_refresh_fails_for_whoever_was_in_flight(make_koodrive, m
     assert provider.stale == [None, "token-1"]
 
 
-@pytest.mark.parametrize("ahead", [3_600, -3_600, 901, -2])
+@pytest.mark.parametrize("ahead", [3_600, -3_600, -2])
 async def test_40_signature_expired_and_the_servers_time_with_it(make_koodrive, made, ahead):
     """Learnt from the first refusal, by one request; the hundred after it are right at once."""
     emulator = make_koodrive(shares=102, clock_offset=ahead)

@@ -1,5 +1,6 @@
-"""Rows 80-82: this process runs out of something, its user's code fails, or memory would not be given back."""
+"""Rows 80-82: this process runs out of something, its user's code fails, or memory is not given back."""
 
+import errno
 import gc
 import logging
 import os
@@ -14,11 +15,12 @@ import httpx
 import pytest
 
 import koodrive_async
-from koodrive_async import AsyncShareClient, Pace, RetryPolicy, Status
+from koodrive_async import AsyncShareClient, ConnectFailed, Pace, RetryPolicy, Sent, Status
 from koodrive_async.testing import Body, Rewrite, refused, rewrites, unavailable
 from koodrive_async.testing.answers import dump
 from tests.client.wire import all_well, some_ids
-from tests.faults.line import LONG, statuses
+from tests.faults.line import FEW, LONG, statuses
+from tests.support.blackhole import closed_port
 
 pytestmark = pytest.mark.usefixtures("leaks")
 
@@ -26,13 +28,17 @@ ROOT = Path(koodrive_async.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
 
 
+CLOSED = closed_port()
+
+
 # -- 80: no more file descriptors -----------------------------------------------------------------
 
 STARVED = """
     import os, resource, sys
     import anyio
-    from koodrive_async import (AsyncShareClient, AttemptFailed, ConnectFailed, Pace, RetryPolicy, Sent, Status,
-                                TokenCredentials)
+    from koodrive_async import (
+        AsyncShareClient, AttemptFailed, ConnectFailed, Pace, RetryPolicy, Sent, Status, TokenCredentials
+    )
 
     url, backend, free, ids = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
     failures = []
@@ -46,7 +52,10 @@ STARVED = """
         retry = RetryPolicy(base=0.01, cap=0.05)
         async with AsyncShareClient(url, who, pace=Pace(concurrency=16), retry=retry, hooks=[note]) as client:
             if free:
-                assert await client.cancel(ids[:1])  # one connection, everything loaded
+                assert await client.cancel(ids[:1])  # one connection is there
+            else:
+                async with AsyncShareClient(url, who) as other:  # everything is loaded
+                    assert await other.cancel(ids[:1])
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             lowest_free = os.dup(0)
             os.close(lowest_free)
@@ -89,6 +98,28 @@ async def test_80_no_more_file_descriptors(make_koodrive, anyio_backend_name, fr
     if free:
         assert emulator.cancelled_count == 2_001
     assert emulator.settled()
+
+
+async def test_80_no_more_file_descriptors_for_the_certificates(made, monkeypatch):
+    """The very first connection also opens the bundle of certificates."""
+    full = [OSError(errno.EMFILE, "Too many open files")] * 2
+    load = httpx.create_ssl_context
+
+    def create(*args, **kwargs):
+        if full:
+            raise full.pop()
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(httpx, "create_ssl_context", create)
+    async with made.client(f"https://127.0.0.1:{CLOSED}", retry=FEW) as client:
+        with anyio.fail_after(LONG):
+            report = await client.cancel(some_ids(3))
+    assert full == []
+    assert statuses(report) == {"not_sent": 3}
+    for failure in made.failures:
+        assert type(failure) is ConnectFailed
+        assert (failure.sent, failure.permanent) == (Sent.NO, False)
+    assert "Too many open files" in str(made.failures[0])
 
 
 # -- 81: the user's own code ----------------------------------------------------------------------
@@ -233,11 +264,15 @@ def lost(_request):
     raise httpx.ReadError("connection reset")
 
 
+def replied(status, body):
+    return httpx.Response(status, stream=httpx.ByteStream(body))
+
+
 FAILING = {
     "lost": lost,
-    "503": lambda _request: httpx.Response(503),
-    "bad reply": lambda _request: httpx.Response(200, content=b"<html>"),
-    "refused": lambda _request: httpx.Response(200, content=dump({"code": 13000409, "msg": "frozen"})),
+    "503": lambda _request: replied(503, b""),
+    "bad reply": lambda _request: replied(200, b"<html>"),
+    "refused": lambda _request: replied(200, dump({"code": 13000409, "msg": "frozen"})),
 }
 
 
@@ -250,15 +285,16 @@ async def many_failures(by_token, failing, ids):
         number += 1
         if number % 2:
             return failing(request)
-        return httpx.Response(200, content=dump(all_well(request.content)))
+        return replied(200, dump(all_well(await request.aread())))
 
     retry = RetryPolicy(attempts=1)
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        async with AsyncShareClient(
-            "https://koodrive.invalid", by_token, http=http, retry=retry, pace=Pace(concurrency=4)
-        ) as client:
-            with anyio.fail_after(60):
-                return await client.cancel(ids)
+    pace = Pace(concurrency=4)
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http,
+        AsyncShareClient("https://koodrive.invalid", by_token, http=http, retry=retry, pace=pace) as client,
+    ):
+        with anyio.fail_after(60):
+            return await client.cancel(ids)
 
 
 @pytest.mark.parametrize("how", FAILING)
@@ -268,6 +304,19 @@ async def test_82_errors_of_many_failed_batches_keep_nothing(by_token, how):
     assert bare(report) >= 25
     assert tracebacks() == []
     assert frames() == []
+
+
+async def test_82_a_mock_transport_as_everybody_writes_it(by_token):
+    """Its responses are read already."""
+
+    def answer(request):
+        return httpx.Response(200, json=all_well(request.read()))
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http,
+        AsyncShareClient("https://koodrive.invalid", by_token, http=http) as client,
+    ):
+        assert await client.cancel(some_ids(3))
 
 
 @pytest.mark.heavy

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from koodrive_async import (
+    AttemptStarted,
     AttemptTimeout,
     ConnectionLost,
     Pace,
@@ -29,6 +30,16 @@ def paces(seen):
     return [lambda event: seen.append(event) if isinstance(event, PaceChanged) else None]
 
 
+def begun_while_closed(events):
+    """How many attempts began while the gate was closed."""
+    closed, begun = False, 0
+    for event in events:
+        if isinstance(event, PaceChanged):
+            closed = event.closed
+        begun += closed and isinstance(event, AttemptStarted)
+    return begun
+
+
 async def test_45_408_request_timeout(line):
     """The service may have got it all: ambiguous."""
     failure, _ = await line.suffers(Answered(408), ServerFault, acted=False, seen=True)
@@ -47,19 +58,18 @@ async def test_46_429_without_a_header(make_koodrive, made):
     emulator = make_koodrive(shares=800, latency=0.01)
     emulator.script(None, None, throttled(), throttled())
     seen = []
-    options = {"retry": RetryPolicy(attempts=1), "pace": Pace(concurrency=4), "hooks": paces(seen)}
+    options = {"retry": RetryPolicy(attempts=1), "pace": Pace(concurrency=4), "hooks": [seen.append]}
     async with made.client(emulator, **options) as client:
         with anyio.fail_after(LONG):
             report = await client.cancel(emulator.share_ids)
     assert statuses(report) == {"cancelled": 800}
     assert emulator.requests == 8 + emulator.statuses[429]
     assert emulator.statuses[429] == 2
-    assert any(event.closed for event in seen)
-    assert not seen[-1].closed
+    changes = [event for event in seen if isinstance(event, PaceChanged)]
+    assert any(event.closed for event in changes)
+    assert not changes[-1].closed
     assert {type(failure) for failure in made.failures} == {Throttled}
-    refused = [entry for entry in emulator.log if entry.status == 429]
-    later = [entry.monotonic - refused[-1].finished for entry in emulator.log]
-    assert min((wait for wait in later if wait > 0), default=1.0) >= 0.02
+    assert begun_while_closed(seen) <= 2  # the probe that is refused as well, and the one that opens the gate
 
 
 async def test_46_429_without_a_header_for_good(make_koodrive, made):
@@ -74,7 +84,7 @@ async def test_46_429_without_a_header_for_good(make_koodrive, made):
         assert statuses(report) == {
             "rejected": 100,
             "not_sent": 900,
-        }  # refused for certain, no doubt about it
+        }  # refused, for certain
         assert len(report.retryable_ids) == 1_000
         assert emulator.requests <= 10
         emulator.behave()
@@ -86,17 +96,15 @@ def in_seconds(seconds):
 
 
 WAITS = {
-    "2": (["2"], 2.0),
+    "1": (["1"], 1.0),
     "0.3": (["0.3"], 0.3),
-    "0": (["0"], 0.0),
-    "HTTP-date": ([lambda: in_seconds(2)], 0.9),  # a date has whole seconds
+    "HTTP-date": ([lambda: in_seconds(1.5)], 0.4),  # a date has whole seconds
     "date in the past": ([lambda: in_seconds(-3_600)], 0.0),
     "-1": (["-1"], 0.0),
     "abc": (["abc"], 0.0),
     "NaN": (["NaN"], 0.0),
-    "inf": (["inf"], 0.0),
     "1e9": (["1e9"], 0.0),  # no number in the sense of RFC 9110, 10.2.3
-    "two headers": (["1", "abc", "0.2"], 1.0),
+    "two headers": (["0.4", "abc", "0.1"], 0.4),
 }
 
 
@@ -141,12 +149,12 @@ async def test_47_retry_after_beyond_patience(make_koodrive, made, after):
 
 async def test_48_429_that_names_the_limit(make_koodrive, made):
     """ "limit:20,time:1 second": 3 % below it from then on, and no second time too fast."""
-    emulator = make_koodrive(shares=6_000, rate_limit=RateLimit(per_second=20, window=1))
+    emulator = make_koodrive(shares=3_000, rate_limit=RateLimit(per_second=20, window=1))
     seen = []
     async with made.client(emulator, hooks=paces(seen)) as client:
         with anyio.fail_after(LONG):
             report = await client.cancel(emulator.share_ids)
-    assert statuses(report) == {"cancelled": 6_000}
+    assert statuses(report) == {"cancelled": 3_000}
     rates = [event.rate for event in seen if event.rate is not None]
     assert rates
     assert max(rates) <= 19.4 + 1e-9
@@ -182,11 +190,10 @@ async def test_49_single_ids_throttled_for_good(line):
         await line.is_well(client)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_50_30_percent_503(make_koodrive, made, seed):
+async def test_50_30_percent_503(make_koodrive, made):
     """20,000 ids; the dice roll once per request, so their number depends on the seed alone."""
     emulator = make_koodrive(shares=20_000)
-    emulator.inject(Chaos(seed, {unavailable(): 0.3}))
+    emulator.inject(Chaos(1, {unavailable(): 0.3}))
     async with made.client(emulator) as client:
         with anyio.fail_after(LONG):
             report = await client.cancel(emulator.share_ids)
@@ -230,7 +237,7 @@ async def outage(make_koodrive, made, batches, after, seconds):
 
 @pytest.mark.parametrize("after", [1, 60], ids=["from the beginning", "in the middle"])
 async def test_51_outage(make_koodrive, made, after):
-    await outage(make_koodrive, made, batches=200, after=after, seconds=3)
+    await outage(make_koodrive, made, batches=200, after=after, seconds=1.4)
 
 
 @pytest.mark.heavy

@@ -1,0 +1,1 @@
+"""What the client costs, measured; see ``README.md`` beside this file."""
