@@ -143,6 +143,12 @@ class OpenJournal:
     async def _close(self) -> None:
         self._open = False
         self._orders.put(None)
+        # In a child task: a shield in the caller's own task does not stop a native `task.cancel()`, and
+        # the next call on this file would find it still in use.
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._until_closed)
+
+    async def _until_closed(self) -> None:
         with anyio.move_on_after(_CLOSING, shield=True):
             await self._closed.wait()
 

@@ -237,7 +237,7 @@ async def outage(make_koodrive, made, batches, after, seconds):
 
 @pytest.mark.parametrize("after", [1, 60], ids=["from the beginning", "in the middle"])
 async def test_51_outage(make_koodrive, made, after):
-    await outage(make_koodrive, made, batches=200, after=after, seconds=1.4)
+    await outage(make_koodrive, made, batches=300, after=after, seconds=1.4)
 
 
 @pytest.mark.heavy
