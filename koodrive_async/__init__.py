@@ -1,7 +1,13 @@
 """Async client for the share APIs of Huawei Cloud KooDrive: every id ends in exactly one honest outcome."""
 
 from koodrive_async.client import AsyncShareClient
-from koodrive_async.core.credentials import AppCredentials, Credentials, TokenCredentials
+from koodrive_async.core.credentials import (
+    AccessToken,
+    AppCredentials,
+    Credentials,
+    PublicAccess,
+    TokenCredentials,
+)
 from koodrive_async.core.errors import (
     ApiError,
     AttemptTimeout,
@@ -13,14 +19,17 @@ from koodrive_async.core.errors import (
     ConfigurationError,
     ConnectFailed,
     ConnectionLost,
+    CursorRepeated,
     Forbidden,
     InvalidRequest,
     InvalidShareId,
     JournalFailed,
     KooDriveError,
+    MalformedItemFound,
     NotFound,
     Sent,
     ServerFault,
+    TaskNotDone,
     Throttled,
     TransportFailure,
     UsageError,
@@ -37,17 +46,50 @@ from koodrive_async.core.events import (
     Progress,
     RetryScheduled,
 )
-from koodrive_async.core.models import CancelReply, CommonShareLink, SharePermission, ShareSubResponse
+from koodrive_async.core.finding import Age, CancelPlan
+from koodrive_async.core.models import (
+    CancelReply,
+    CommonShareLink,
+    CreatedShare,
+    Recipient,
+    ShareByMeLink,
+    ShareByMeLinkDetail,
+    ShareFileInfo,
+    SharePermission,
+    ShareScope,
+    ShareSubResponse,
+    ShareWithMeLink,
+    ShareWithMeLinkDetail,
+    UpdatedShare,
+)
+from koodrive_async.core.objects import (
+    CreatedTask,
+    DownloadUrl,
+    LinkAccess,
+    ShareFile,
+    ShareTask,
+    TaskResult,
+    TaskStatus,
+    TaskTarget,
+    TaskType,
+)
 from koodrive_async.core.outcomes import ShareOutcome, Status
+from koodrive_async.core.pages import MalformedItem, Page, SortDirection, SortType
 from koodrive_async.core.report import CancelReport, CancelSummary
 from koodrive_async.core.settings import Network, Pace, RetryPolicy, Timeout
+from koodrive_async.core.times import ShareState, share_state
 from koodrive_async.core.wire import Middleware, Reply, Request, Send
+from koodrive_async.shell.finding import FoundShares
 from koodrive_async.shell.journal import Journal
+from koodrive_async.shell.pages import Listing, PageIterator
+from koodrive_async.shell.providers import CarrierLogin, EnterpriseSession
 from koodrive_async.shell.stream import CancelStream
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccessToken",
+    "Age",
     "ApiError",
     "AppCredentials",
     "AsyncShareClient",
@@ -58,10 +100,12 @@ __all__ = [
     "BadReply",
     "BatchSettled",
     "CancelIncomplete",
+    "CancelPlan",
     "CancelReply",
     "CancelReport",
     "CancelStream",
     "CancelSummary",
+    "CarrierLogin",
     "ClientClosed",
     "ClockCorrected",
     "ClockSkewed",
@@ -69,21 +113,35 @@ __all__ = [
     "ConfigurationError",
     "ConnectFailed",
     "ConnectionLost",
+    "CreatedShare",
+    "CreatedTask",
     "Credentials",
+    "CursorRepeated",
+    "DownloadUrl",
+    "EnterpriseSession",
     "Event",
     "Forbidden",
+    "FoundShares",
     "Hook",
     "InvalidRequest",
     "InvalidShareId",
     "Journal",
     "JournalFailed",
     "KooDriveError",
+    "LinkAccess",
+    "Listing",
+    "MalformedItem",
+    "MalformedItemFound",
     "Middleware",
     "Network",
     "NotFound",
     "Pace",
     "PaceChanged",
+    "Page",
+    "PageIterator",
     "Progress",
+    "PublicAccess",
+    "Recipient",
     "Reply",
     "Request",
     "RetryPolicy",
@@ -91,14 +149,32 @@ __all__ = [
     "Send",
     "Sent",
     "ServerFault",
+    "ShareByMeLink",
+    "ShareByMeLinkDetail",
+    "ShareFile",
+    "ShareFileInfo",
     "ShareOutcome",
     "SharePermission",
+    "ShareScope",
+    "ShareState",
     "ShareSubResponse",
+    "ShareTask",
+    "ShareWithMeLink",
+    "ShareWithMeLinkDetail",
+    "SortDirection",
+    "SortType",
     "Status",
+    "TaskNotDone",
+    "TaskResult",
+    "TaskStatus",
+    "TaskTarget",
+    "TaskType",
     "Throttled",
     "Timeout",
     "TokenCredentials",
     "TransportFailure",
+    "UpdatedShare",
     "UsageError",
     "WrongEventLoop",
+    "share_state",
 ]

@@ -36,7 +36,7 @@ from koodrive_async.shell.lifecycle import Lifecycle
 from koodrive_async.shell.pages import Listing, Source
 from koodrive_async.shell.sender import Sender
 from koodrive_async.shell.stream import CancelStream, Job, OpenStream
-from koodrive_async.shell.supply import ShareIds, read_all
+from koodrive_async.shell.supply import ShareIds
 from koodrive_async.shell.trail import Ask
 from koodrive_async.shell.transport import Wire
 
@@ -162,7 +162,7 @@ class Api:
         drain = Drain(job.grace)
 
         async def run() -> CancelReport:
-            return await job.report(await read_all(ids), drain)
+            return await job.report(ids, drain)
 
         with self._shared.life.using(drain):
             return await drained(run, drain)

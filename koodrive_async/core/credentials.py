@@ -13,7 +13,6 @@ import attrs
 from koodrive_async.core.errors import ConfigurationError
 from koodrive_async.core.secrets import Secret
 
-
 #: A token that begins with one of these is sent verbatim: page Login.html returns "AT ...",
 #: createSession.html "Bearer+...", and the permission pages want "Bearer ...".
 SCHEMES = ("Bearer+", "Bearer ", "AT ")
@@ -120,8 +119,8 @@ class TokenCredentials:
 
     Attributes:
         token: The token, or an async function that gets the stale token (None at first) and
-            returns a fresh one, as a ``str`` or an `AccessToken`. Verbatim when it begins with ``Bearer+``, ``Bearer `` or ``AT ``,
-            else after `prefix`.
+            returns a fresh one, as a ``str`` or an `AccessToken`. Verbatim when it begins with
+            ``Bearer+``, ``Bearer `` or ``AT ``, else after `prefix`.
         user_id: The KooDrive user on whose behalf calls are made (``X-User-Id``).
         agent_name: The carrier's name (``X-Hw-Agentname``), for the carrier edition.
         prefix: What stands before a bare token.

@@ -56,6 +56,26 @@ def one_of(name: str, value: object, allowed: Sequence[int]) -> int:
     return int(value)
 
 
+def direction(value: object) -> int:
+    """A direction of sorting.
+
+    Raises:
+        UsageError: It is none.
+    """
+    return one_of("sort_direction", value, (1, 2))
+
+
+def seconds(name: str, value: object) -> float:
+    """A time above 0.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise UsageError(f"{name} must be seconds above 0, not {value!r}")
+    return float(value)
+
+
 def flag(name: str, value: object) -> bool:
     """Yes or no.
 

@@ -45,6 +45,25 @@ class DownloadUrl(str):
 
 
 @attrs.frozen(slots=True)
+class SessionInfo:
+    """A carrier's session (page Login.html, SessionInfo); its tokens print as ``***``.
+
+    Attributes:
+        access_token: With its scheme, ``AT `` in the example.
+        expires_in: Seconds.
+        issued_at: Epoch milliseconds as a text.
+        refresh_token: For RefreshToken.html.
+        extra: Fields that this package does not know.
+    """
+
+    access_token: str = attrs.field(default="", repr=masked)
+    expires_in: int | None = None
+    issued_at: str = ""
+    refresh_token: str = attrs.field(default="", repr=masked)
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
+
+
+@attrs.frozen(slots=True)
 class ShareFile:
     """A file or folder behind a link (page listShareFiles.html, ShareFile).
 

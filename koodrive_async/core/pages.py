@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any, Generic, Literal, TypeVar
 
 import attrs
@@ -17,6 +18,21 @@ OnMalformed = Literal["skip", "raise"]
 
 #: The default of ``pageCursor`` (page listShareByMe.html): a list that leads back to it goes in circles.
 FIRST_CURSOR = "0"
+
+
+class SortDirection(IntEnum):
+    """Which way a list is sorted (page listShareByMe.html)."""
+
+    ASCENDING = 1
+    DESCENDING = 2
+
+
+class SortType(IntEnum):
+    """What the files of a link are sorted by (page listShareFiles.html)."""
+
+    NAME = 1
+    SIZE = 2
+    EDITED_TIME = 4
 
 
 @attrs.frozen(slots=True)

@@ -14,8 +14,11 @@ MESSAGE = 600
 
 # What a reply may echo of our own headers: koodrive-api.md 4.1, "messages of 401s may echo the app key".
 _ECHOES = re.compile(
-    r"(?P<name>(?:(?:access_?|refresh_?)?token|app_?secret|kdstoken|extract_?code|password|signature|app_?id)"
-    r"[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&]+"
+    r"(?P<name>(?:(?:access_?|refresh_?)?token|app_?secret|kdstoken|extract_?code|password|signature|app_?id"
+    r"|session_?id|(?:phone|mobile)\w*)"
+    r"[\"']?\s*[=:]\s*[\"']?)(?:(?:Bearer|AT) )?[^\s\"',;&]+"
+    # A pre-signed address opens the file as a whole.
+    r"|(?P<address>download_?(?:url|links?)[\"']?\s*[=:]\s*[\"']?)[^\s\"']+"
     r"|(?P<scheme>\b(?:Bearer[+ ]|(?-i:AT )))[^\s\"',;]+",
     re.IGNORECASE,
 )
@@ -52,7 +55,7 @@ def scrub(text: str, secrets: tuple[str, ...] = (), *, limit: int = MESSAGE) -> 
         if secret:
             text = text.replace(secret, MASK)
     text = text[: limit * 4]  # before the patterns run, so that a hostile reply of megabytes costs little
-    text = _ECHOES.sub(lambda hit: (hit["name"] or hit["scheme"] or "") + MASK, text)
+    text = _ECHOES.sub(lambda hit: (hit["name"] or hit["address"] or hit["scheme"] or "") + MASK, text)
     if not text.isprintable():
         text = "".join(char if char.isprintable() else " " for char in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -50,6 +50,12 @@ class ClockEstimate:
             return wall - FIRST_MARGIN
         return self.ahead + monotonic - MARGIN
 
+    def likely_time(self, *, wall: float, monotonic: float) -> float:
+        """The server's time as near as can be told: our wall clock, unless it is known to differ."""
+        if self.ahead is None or abs(self.ahead + monotonic - wall) <= NOTEWORTHY:
+            return wall
+        return self.ahead + monotonic
+
     def correction(self, before: ClockEstimate, *, wall: float, monotonic: float) -> float:
         """By how many seconds this estimate differs from an older one; 0.0 where that is noise."""
         moved = self.signing_time(wall=wall, monotonic=monotonic) - before.signing_time(

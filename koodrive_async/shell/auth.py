@@ -22,6 +22,7 @@ from koodrive_async.core.credentials import (
 )
 from koodrive_async.core.errors import AuthFailed, KooDriveError
 from koodrive_async.core.secrets import Secret, scrub
+from koodrive_async.shell.log import say
 
 #: A provider that takes longer is given up; it has its own time-outs, this one keeps us honest.
 PROVIDER_LIMIT = 60.0
@@ -30,8 +31,6 @@ PROVIDER_LIMIT = 60.0
 #: enough for a request to wait its turn and arrive.
 MARGIN = 60.0
 _SHARE = 0.1
-
-log = logging.getLogger("koodrive_async")
 
 
 class Token(NamedTuple):
@@ -118,7 +117,7 @@ class Auth:
         except AuthFailed as error:
             if self._kept != token.generation:
                 self._kept = token.generation
-                log.warning("the token could not be renewed before its end: %s", error)
+                say(logging.WARNING, "the token could not be renewed before its end: %s", error)
 
     async def _renew(self, stale: Token, *, refused: bool) -> None:
         assert self._provider is not None

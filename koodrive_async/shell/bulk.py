@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import anyio
@@ -30,10 +31,9 @@ from koodrive_async.shell.agenda import Agenda, Piece
 from koodrive_async.shell.call import Caller
 from koodrive_async.shell.drain import Drain
 from koodrive_async.shell.hooks import tell
+from koodrive_async.shell.log import say
 from koodrive_async.shell.supply import Supply
 from koodrive_async.shell.trail import Ask
-
-log = logging.getLogger("koodrive_async")
 
 #: How often ids that were refused for now are asked again.
 ROUNDS = 3
@@ -96,6 +96,8 @@ class Engine:
         self._stopping = False
         self._requests = 0
         self.on_settled: Callable[[], None] = lambda: None
+        #: Ids refused alone, while it is in doubt whether everything would be.
+        self._accused: list[tuple[Settlement, Batch]] = []
         self.failure: Exception | None = None
         self.over = False
 
@@ -192,24 +194,31 @@ class Engine:
 
     async def _handle(self, piece: Piece) -> None:
         try:
-            fresh = self._journal is not None and not piece.known
-            if fresh and not await self._look_up(piece):
-                return
-            body = dump({"shareIds": list(piece.batch.ids)})
-            ask = Ask(self._operation, self._path, read_cancel_reply, body=body)
-            reply = await self._caller.run(ask, piece.trail, self._drain)
+            reply = await self._ask(piece)
         except KooDriveError as error:
-            with anyio.CancelScope(shield=True):
-                await self._failed(piece, error)
+            then = partial(self._failed, piece, error)
         except Exception as error:  # noqa: BLE001 - a bug, ours or a middleware's: it ends the call, as itself
             self._agenda.drop(piece)
             self._fail(error)
+            return
         except BaseException:
             self._agenda.drop(piece)
             raise
         else:
-            with anyio.CancelScope(shield=True):
-                await self._answered(piece, reply)
+            if reply is None:
+                return
+            then = partial(self._answered, piece, reply)
+        with anyio.CancelScope(shield=True):
+            await then()
+
+    async def _ask(self, piece: Piece) -> CancelReply | None:
+        """The reply to a piece; None if the journal knew all of its ids."""
+        fresh = self._journal is not None and not piece.known
+        if fresh and not await self._look_up(piece):
+            return None
+        body = dump({"shareIds": list(piece.batch.ids)})
+        ask = Ask(self._operation, self._path, read_cancel_reply, body=body)
+        return await self._caller.run(ask, piece.trail, self._drain)
 
     async def _look_up(self, piece: Piece) -> bool:
         """Deliver what the journal knows, note the rest as about to be sent; whether there is a rest."""
@@ -241,7 +250,7 @@ class Engine:
         self.on_settled()
 
     async def _answered(self, piece: Piece, reply: CancelReply) -> None:
-        self._agenda.suspicion.accepted()
+        await self._accepted()
         batch, trail = piece.batch, piece.trail
         pairing = pair(
             batch.ids,
@@ -252,7 +261,7 @@ class Engine:
             secrets=self._caller.secrets(),
         )
         for oddity in pairing.oddities:
-            log.warning("%s (trace id %s)", oddity, trail.trace_id)
+            say(logging.WARNING, "%s (trace id %s)", oddity, trail.trace_id)
         groups = [
             (settlement, batch if len(indices) == len(batch.ids) else batch.only(indices))
             for settlement, indices in pairing.settled
@@ -299,11 +308,10 @@ class Engine:
         code = getattr(error, "code", "")
         gone = alone and code in self._rules.gone
         if gone:
-            suspicion.accepted()
+            await self._accepted()
         elif not isinstance(error, NotFound):
             suspicion.refused(piece.origin)
         if suspicion.hopeless:
-            error.retryable = True  # it says nothing about these ids
             self._agenda.drop(piece)
             self._fail(error)
         elif alone:
@@ -312,12 +320,22 @@ class Engine:
                 status=Status.ALREADY_GONE if gone else Status.REJECTED,
                 code=code,
                 message=getattr(error, "message", ""),
-                error=None if gone else error.detached(),
+                error=None if gone else piece.trail.error,
                 answered=gone,
             )
-            await self._settle([(settlement, piece.batch)])
+            if suspicion.doubtful:
+                self._accused.append((settlement, piece.batch))
+            else:
+                await self._settle([(settlement, piece.batch)])
         else:
             self._agenda.invalid(piece)
+
+    async def _accepted(self) -> None:
+        """Something was accepted: whoever was refused alone before is the culprit."""
+        self._agenda.suspicion.accepted()
+        if self._accused:
+            accused, self._accused = self._accused, []
+            await self._settle(accused)
 
     def _fail(self, error: Exception) -> None:
         """Everything else would fail like this: stop, and say so at the end."""
@@ -344,6 +362,12 @@ class Engine:
         """Settle what is left by what is known of it, from an earlier run too."""
         self._stopping = True
         left = list(self._agenda.left())
+        if self._agenda.suspicion.hopeless:  # the refusal says nothing about these ids
+            refusals = [piece.trail.refused for piece in left]
+            for refusal in (*refusals, *(settlement.error for settlement, _ in self._accused)):
+                if refusal is not None:
+                    refusal.retryable = True
+        await self._settle(self._accused)
         asked = [piece for piece in left if piece.known or self._journal is None]
         await self._settle([(piece.as_is(), piece.batch) for piece in asked])
         for batch in (*(piece.batch for piece in left if piece not in asked), *self._supply.drop()):

@@ -27,7 +27,7 @@ from koodrive_async.shell.drain import Drain
 from koodrive_async.shell.gate import Gate
 from koodrive_async.shell.hooks import tell
 from koodrive_async.shell.sender import Sender
-from koodrive_async.shell.trail import Ask, Trail
+from koodrive_async.shell.trail import Ask, Trail, kept
 
 T = TypeVar("T")
 
@@ -237,5 +237,7 @@ def _signed_off(error: KooDriveError, trail: Trail) -> KooDriveError:
     error.attempts = trail.requests
     error.trace_id = error.trace_id or trail.trace_id
     error.ambiguous = trail.ambiguous
-    trail.error = error
+    last, trail.error = trail.error, kept(error)
+    if trail.refused is last and last is not None:
+        trail.refused = trail.error
     return error

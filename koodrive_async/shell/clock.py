@@ -17,6 +17,10 @@ class Clock:
         """Seconds since the epoch, not later than the server's time."""
         return self._estimate.signing_time(wall=time.time(), monotonic=time.monotonic())
 
+    def now(self) -> float:
+        """Seconds since the epoch at the server, as near as can be told: not for signing."""
+        return self._estimate.likely_time(wall=time.time(), monotonic=time.monotonic())
+
     def learn(self, date: float, received: float) -> float:
         """Take a reply's date in; by how many seconds the estimate moved, 0.0 where that is noise."""
         before, self._estimate = self._estimate, self._estimate.learn(date, received)

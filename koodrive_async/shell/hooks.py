@@ -6,8 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from koodrive_async.core.events import Event, Hook
-
-log = logging.getLogger("koodrive_async")
+from koodrive_async.shell.log import say
 
 
 def tell(hooks: Sequence[Hook], event: Event) -> None:
@@ -15,5 +14,5 @@ def tell(hooks: Sequence[Hook], event: Event) -> None:
     for hook in hooks:
         try:
             hook(event)
-        except Exception:  # whatever a caller's hook raises must not touch the call
-            log.exception("a hook failed on %s", type(event).__name__)
+        except Exception:  # noqa: BLE001 - whatever a caller's hook raises must not touch the call
+            say(logging.ERROR, "a hook failed on %s", type(event).__name__, exc_info=True)

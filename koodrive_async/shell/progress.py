@@ -10,8 +10,7 @@ from types import MappingProxyType
 
 from koodrive_async.core.events import Progress
 from koodrive_async.core.outcomes import Status
-
-log = logging.getLogger("koodrive_async")
+from koodrive_async.shell.log import say
 
 #: Not more often than this, in seconds: ten times a second looks smooth.
 INTERVAL = 0.1
@@ -76,5 +75,5 @@ class Meter:
             return
         try:
             self._on_progress(progress)
-        except Exception:  # whatever a caller's callback raises must not touch the call
-            log.exception("on_progress failed")
+        except Exception:  # noqa: BLE001 - whatever a caller's callback raises must not touch the call
+            say(logging.ERROR, "on_progress failed", exc_info=True)

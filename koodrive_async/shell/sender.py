@@ -21,13 +21,12 @@ from koodrive_async.shell.clock import Clock
 from koodrive_async.shell.drain import Drain
 from koodrive_async.shell.gate import Gate
 from koodrive_async.shell.hooks import tell
+from koodrive_async.shell.log import say
 from koodrive_async.shell.middleware import chain
-from koodrive_async.shell.trail import Ask, Trail
+from koodrive_async.shell.trail import Ask, Trail, kept
 from koodrive_async.shell.transport import Departure, Wire
 
 T = TypeVar("T")
-
-log = logging.getLogger("koodrive_async")
 
 _COMMON: tuple[Header, ...] = (("Accept", "application/json"), ("Accept-Encoding", "identity"))
 _JSON: Header = ("Content-Type", "application/json")
@@ -150,7 +149,7 @@ class Sender:
             return
         moved = self.clock.learn(verdict.server_date, reply.received_at)
         if moved:
-            log.info("the server's clock differs from what was assumed by %+.0f s", moved)
+            say(logging.INFO, "the server's clock differs from what was assumed by %+.0f s", moved)
             tell(self.hooks, ClockCorrected(moved))
 
     def _check_kind(self, verdict: Verdict[Any], reply: Reply) -> None:
@@ -159,7 +158,7 @@ class Sender:
         odd = verdict.meaning is Meaning.ANSWER and kind is not None and "json" not in kind.lower()
         if odd and not self.wire.odd_kinds:
             self.wire.odd_kinds = True
-            log.warning("a reply says that it is %.60r; read as JSON all the same", kind)
+            say(logging.WARNING, "a reply says that it is %.60r; read as JSON all the same", kind)
 
     def _note(self, ask: Ask[Any], trail: Trail, verdict: Verdict[Any]) -> None:
         """What a failure leaves behind."""
@@ -167,12 +166,11 @@ class Sender:
         if error is None:
             return
         error.trace_id, error.attempts = trail.trace_id, trail.requests
-        error.detached()
-        trail.error = error
+        trail.error = kept(error)
         if not verdict.ambiguous and not isinstance(error, TransportFailure):
-            trail.refused = error
+            trail.refused = trail.error
         tell(self.hooks, AttemptFailed(ask.operation.name, trail.trace_id, trail.requests, error))
-        log.debug("%s attempt %d failed: %s", ask.operation.name, trail.requests, error)
+        say(logging.DEBUG, "%s attempt %d failed: %s", ask.operation.name, trail.requests, error)
 
 
 def _signal(verdict: Verdict[Any]) -> Signal:

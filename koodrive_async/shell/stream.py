@@ -29,7 +29,7 @@ from koodrive_async.shell.drain import GRACE, Drain
 from koodrive_async.shell.journal import Journal, open_journal
 from koodrive_async.shell.lifecycle import Lifecycle
 from koodrive_async.shell.progress import Meter
-from koodrive_async.shell.supply import ListSupply, ShareIds, StreamSupply, Supply
+from koodrive_async.shell.supply import ListSupply, ShareIds, StreamSupply, Supply, read_all
 
 
 class ReportSink:
@@ -193,7 +193,9 @@ class Job:
 
     journal: Journal | None = None
 
-    def _engine(self, supply: Supply, sink: Sink, drain: Drain, keeper: Keeper | None) -> Engine:
+    def _engine(
+        self, supply: Supply, sink: Sink, drain: Drain, keeper: Keeper | None, deadline: float | None
+    ) -> Engine:
         return Engine(
             self.caller,
             self.operation,
@@ -201,7 +203,7 @@ class Job:
             supply,
             sink,
             drain,
-            deadline=self.deadline,
+            deadline=deadline,
             journal=keeper,
         )
 
@@ -217,17 +219,26 @@ class Job:
             operation=self.operation.name,
         )
 
-    async def report(self, ids: list[str], drain: Drain) -> CancelReport:
-        """Settle ids that were read and checked.
+    async def report(self, share_ids: ShareIds, drain: Drain) -> CancelReport:
+        """Read and check all ids, then settle them. The deadline covers both.
 
         Raises:
+            InvalidShareId: An id that can't be one; nothing was sent.
             KooDriveError: What stopped it, with a complete ``report``.
         """
-        sink = ReportSink(ids)
         meter = Meter(self.on_progress)
+        distinct: dict[str, None] = {}
+        with anyio.move_on_after(self.deadline) as reading:
+            await read_all(share_ids, distinct)
+        ids = list(distinct)
+        del distinct
+        sink = ReportSink(ids)
+        if reading.cancelled_caught:
+            return sink.report(requests=0, elapsed=meter.elapsed)
+        deadline = None if self.deadline is None else max(0.0, self.deadline - meter.elapsed)
         supply = ListSupply(ids)
         async with self.keeper() as keeper:
-            engine = self._engine(supply, sink, drain, keeper)
+            engine = self._engine(supply, sink, drain, keeper, deadline)
 
             def snapshot() -> Progress:
                 return meter.snapshot(
@@ -251,7 +262,7 @@ class Job:
         sink = StreamSink()
         window = (self.caller.gate.pace.concurrency + 1) * BATCH_SIZE
         supply = StreamSupply(share_ids, window)
-        engine = self._engine(supply, sink, drain, keeper)
+        engine = self._engine(supply, sink, drain, keeper, self.deadline)
         return CancelStream(engine, supply, sink, drain, Meter(self.on_progress))
 
 

@@ -28,14 +28,17 @@ LINGER = 0.1
 _CLEAN_UP = 1.0
 
 
-async def read_all(share_ids: ShareIds) -> list[str]:
-    """All ids, checked and distinct, in order of first sight.
+async def read_all(share_ids: ShareIds, distinct: dict[str, None]) -> None:
+    """Read all ids, checked and distinct, in order of first sight.
+
+    Args:
+        share_ids: Where they come from.
+        distinct: Where they go; true at any moment, for a caller that stops this.
 
     Raises:
         InvalidShareId: One of them is none; nothing was sent.
     """
     refuse_single(share_ids)
-    distinct: dict[str, None] = {}
     position = 0
     if isinstance(share_ids, AsyncIterable):
 
@@ -53,7 +56,6 @@ async def read_all(share_ids: ShareIds) -> list[str]:
             position += 1
             if position % SLICE == 0:
                 await anyio.lowlevel.checkpoint()
-    return list(distinct)
 
 
 async def _read_async(source: AsyncIterator[str], take: Callable[[object], Awaitable[None]]) -> None:

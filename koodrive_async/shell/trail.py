@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -13,6 +14,11 @@ from koodrive_async.core.operations import Operation, Repeat
 from koodrive_async.core.verdict import Meaning
 
 T = TypeVar("T")
+
+
+def kept(error: KooDriveError) -> KooDriveError:
+    """The error as a report may keep it: a copy, which no raise gives a traceback with its frames."""
+    return copy.copy(error).detached()
 
 
 @attrs.frozen(slots=True)

@@ -175,7 +175,10 @@ class SlotTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send on the slot that was used last."""
-        slot = self._idle.pop() if self._idle else self._new()
+        try:
+            slot = self._idle.pop() if self._idle else self._new()
+        except OSError as error:  # no file descriptor left to read the certificates with
+            raise httpx.ConnectError(str(error)) from error
         departure: Departure = request.extensions["koodrive.departure"]
         departure.reused = departure.left = slot.served > 0
         if not departure.left:
@@ -320,6 +323,10 @@ class Wire:
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
     """The body, decoded, of at most `limit` bytes."""
+    if response.is_stream_consumed:  # a borrowed client's transport may hand out whole replies, decoded
+        body = Body("", limit, response.status_code)
+        body.add(response.content)
+        return body.whole()
     body = Body(response.headers.get("content-encoding", ""), limit, response.status_code)
     failure: BadReply | None = None
     # Leaving the loop by an exception would leave half a dozen generators inside httpx suspended (trio

@@ -293,7 +293,7 @@ async def many_failures(by_token, failing, ids):
         httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http,
         AsyncShareClient("https://koodrive.invalid", by_token, http=http, retry=retry, pace=pace) as client,
     ):
-        with anyio.fail_after(60):
+        with anyio.fail_after(300):
             return await client.cancel(ids)
 
 
