@@ -7,10 +7,10 @@ Files and tasks are in ``objects``. Refuses to read bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import Any, overload
 
 import attrs
 
@@ -81,6 +81,42 @@ class ShareSubResponse:
     share_id: str | None
     code: str | None
     message: str = ""
+
+
+class SubResponses(Sequence[ShareSubResponse]):
+    """A read-only list of sub-responses over columns; each is made when looked at, which few are."""
+
+    __slots__ = ("codes", "messages", "share_ids")
+
+    def __init__(
+        self, share_ids: Sequence[str], codes: Sequence[str | None], messages: Sequence[str]
+    ) -> None:
+        self.share_ids, self.codes, self.messages = share_ids, codes, messages
+
+    def __len__(self) -> int:
+        return len(self.share_ids)
+
+    def __iter__(self) -> Iterator[ShareSubResponse]:
+        return map(ShareSubResponse, self.share_ids, self.codes, self.messages)
+
+    @overload
+    def __getitem__(self, index: int) -> ShareSubResponse: ...
+    @overload
+    def __getitem__(self, index: slice) -> SubResponses: ...
+    def __getitem__(self, index: int | slice) -> ShareSubResponse | SubResponses:
+        at: Any = self.share_ids[index], self.codes[index], self.messages[index]
+        return SubResponses(*at) if isinstance(index, slice) else ShareSubResponse(*at)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str | bytes):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(list(self))
 
 
 @attrs.frozen(slots=True)

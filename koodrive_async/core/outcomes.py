@@ -6,7 +6,7 @@ Refuses to decide which status an answer means; that is ``pairing``'s.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -150,7 +150,11 @@ class ShareOutcome:
         )
 
 
-def count_statuses(settlements: Iterable[Settlement]) -> Mapping[Status, int]:
+def count_statuses(settlements: Sequence[Settlement]) -> Mapping[Status, int]:
     """How many there are of each status; every status is there."""
-    counted = Counter(kept.status for kept in settlements)
-    return MappingProxyType({status: counted[status] for status in Status})
+    shared = Counter(map(id, settlements))  # each is shared by many ids: look at each once
+    by_id = dict(zip(map(id, settlements), settlements, strict=True))
+    counted = dict.fromkeys(Status, 0)
+    for key, count in shared.items():
+        counted[by_id[key].status] += count
+    return MappingProxyType(counted)

@@ -7,11 +7,11 @@ for again, alone. Refuses to guess.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import attrs
 
-from koodrive_async.core.models import CancelReply, ShareSubResponse
+from koodrive_async.core.models import CancelReply, ShareSubResponse, SubResponses
 from koodrive_async.core.outcomes import Settlement, Status
 from koodrive_async.core.secrets import scrub
 from koodrive_async.core.verdict import item_error
@@ -71,14 +71,13 @@ def pair(
     """
     subs = reply.sub_responses or ()
     oddities: list[str] = []
-    answers = _by_position(ids, subs, oddities) if _nameless(subs) else _by_id(ids, subs, oddities)
     groups: dict[tuple[str, str], list[int]] = {}
     missing: list[int] = []
-    for index, sub in enumerate(answers):
-        if sub is None or sub.code is None:
+    for index, (code, message) in enumerate(_answers(ids, subs, oddities)):
+        if code is None:
             missing.append(index)
             continue
-        key = (sub.code, sub.message)
+        key = (code, message)
         group = groups.get(key)
         if group is None:
             groups[key] = [index]
@@ -91,6 +90,16 @@ def pair(
         wanted_again = settlement.status is Status.REJECTED and (code in rules.again or settlement.retryable)
         (again if wanted_again else settled).append((settlement, indices))
     return Pairing(settled=settled, missing=missing, again=again, oddities=oddities)
+
+
+def _answers(
+    ids: Sequence[str], subs: Sequence[ShareSubResponse], oddities: list[str]
+) -> Iterable[tuple[str | None, str]]:
+    """Code and message for each id in turn; no code where there is none for it."""
+    if isinstance(subs, SubResponses) and subs.share_ids == tuple(ids):
+        return zip(subs.codes, subs.messages, strict=True)  # as asked: what nearly every reply is
+    found = _by_position(ids, subs, oddities) if _nameless(subs) else _by_id(ids, subs, oddities)
+    return ((None, "") if sub is None else (sub.code, sub.message) for sub in found)
 
 
 def _nameless(subs: Sequence[ShareSubResponse]) -> bool:
@@ -110,8 +119,6 @@ def _by_position(
 def _by_id(
     ids: Sequence[str], subs: Sequence[ShareSubResponse], oddities: list[str]
 ) -> Sequence[ShareSubResponse | None]:
-    if len(subs) == len(ids) and all(sub.share_id == i for i, sub in zip(ids, subs, strict=True)):
-        return subs  # as asked: what nearly every reply is
     answers: dict[str, ShareSubResponse] = {}
     wanted = set(ids)
     foreign = 0

@@ -180,7 +180,11 @@ class CancelReport:
         return merged
 
     def __bool__(self) -> bool:
-        return all(kept.well for kept in self._settlements)
+        # A million ids share a few thousand settlements: each is asked once.
+        return all(
+            kept.well
+            for kept in dict(zip(map(id, self._settlements), self._settlements, strict=True)).values()
+        )
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import unquote
 
 from koodrive_async.core.credentials import Credentials, PublicAccess, TokenCredentials
@@ -35,9 +36,15 @@ def trace_id(call: str, batch: int, request: int) -> str:
 
 def format_date(epoch: float) -> str:
     """``yyyyMMdd'T'HHmmss'Z'`` in UTC, rounded down: never later than the given time."""
-    return datetime.fromtimestamp(int(epoch // 1), UTC).strftime("%Y%m%dT%H%M%SZ")
+    return _format_second(int(epoch // 1))
 
 
+@lru_cache(maxsize=4)  # hundreds of requests are signed in the same second
+def _format_second(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+@lru_cache(maxsize=64)  # all batches have the same path
 def canonical_uri(path: str) -> str:
     """The path normalised, each segment encoded, with a final ``/`` (only in the canonical string)."""
     segments: list[str] = []
@@ -92,7 +99,7 @@ def string_to_sign(canonical: str) -> str:
 
 def signature(secret: Secret, canonical: str) -> str:
     """Step 3 (page koodrive_05_0030)."""
-    return hmac.new(secret.reveal().encode(), string_to_sign(canonical).encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(secret.reveal().encode(), string_to_sign(canonical).encode(), "sha256").hex()
 
 
 def sign(
@@ -111,16 +118,18 @@ def sign(
     if not request.authenticated:
         return request.with_headers(*agent)
     identity: list[Header] = [("X-User-Id", credentials.user_id), ("X-Date", date), *agent]
-    request = request.with_headers(*identity)
-    return request.with_headers(("Authorization", _authorization(request, credentials, token, host)))
+    proof = _authorization(request, identity, credentials, token, host)
+    return request.with_headers(*identity, ("Authorization", proof))
 
 
-def _authorization(request: Request, credentials: Credentials, token: Secret | None, host: str) -> str:
+def _authorization(
+    request: Request, identity: Sequence[Header], credentials: Credentials, token: Secret | None, host: str
+) -> str:
     if isinstance(credentials, TokenCredentials):
         assert token is not None
         return credentials.authorization(token).reveal()
     assert not isinstance(credentials, PublicAccess)  # who can't prove who asks does not get here
-    values = {name.lower(): value for name, value in request.headers} | {"host": host}
+    values = {name.lower(): value for name, value in (*request.headers, *identity)} | {"host": host}
     # A request without a body has no Content-Type to sign.
     signed = [name for name in credentials.signed_headers if name in values]
     canonical = canonical_request(request.method, request.path, request.query, values, signed, request.body)

@@ -29,7 +29,7 @@ from koodrive_async.core.errors import (
 )
 from koodrive_async.core.settings import Network, Timeout
 from koodrive_async.core.wire import Reply, Request
-from koodrive_async.shell.transport import Departure
+from koodrive_async.shell.departure import Departure
 
 #: Hyper's word for everything before the first byte of a request.
 _CONNECTING = "client error (Connect)"

@@ -18,13 +18,14 @@ from koodrive_async.core.verdict import Meaning, Verdict, judge, judge_failure
 from koodrive_async.core.wire import Header, Middleware, Reply, Request
 from koodrive_async.shell.auth import Token
 from koodrive_async.shell.clock import Clock
+from koodrive_async.shell.departure import Departure
 from koodrive_async.shell.drain import Drain
 from koodrive_async.shell.gate import Gate
 from koodrive_async.shell.hooks import tell
 from koodrive_async.shell.log import say
 from koodrive_async.shell.middleware import chain
 from koodrive_async.shell.trail import Ask, Trail, kept
-from koodrive_async.shell.transport import Departure, Wire
+from koodrive_async.shell.transport import Wire
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ class Sender:
                     self._learn_time(verdict, reply)
                     self._check_kind(verdict, reply)
             if verdict is None:
-                why = "cut off after the grace period" if drain.draining else "took longer than it may"
+                why = "was cut off after the grace period" if drain.draining else "took longer than it may"
                 sent = Sent.MAYBE if departure.left else Sent.NO
                 verdict = judge_failure(AttemptTimeout(f"the attempt {why}", sent=sent))
             trail.meaning = verdict.meaning

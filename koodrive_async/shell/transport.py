@@ -14,7 +14,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Self
 
 import anyio
 import httpx
@@ -32,9 +32,13 @@ from koodrive_async.core.errors import (
 )
 from koodrive_async.core.settings import Network, Timeout
 from koodrive_async.core.wire import Reply, Request
+from koodrive_async.shell.departure import Departure
 
 #: How long the polite end of a connection may take.
 _CLOSING = 1.0
+
+#: How many parsed URLs are kept; those of bulk calls are few, those of single shares without end.
+_KEPT_URLS = 64
 
 
 def _proxy(endpoint: Endpoint, network: Network) -> httpx.Proxy | None:
@@ -57,25 +61,6 @@ def _proxy(endpoint: Endpoint, network: Network) -> httpx.Proxy | None:
         return httpx.Proxy(where)
     except (ValueError, httpx.InvalidURL):
         raise ConfigurationError("the proxy is no URL of a known scheme") from None
-
-
-class Departure:
-    """Whether a request has left; until then it is certain that nothing was sent.
-
-    Attributes:
-        left: Bytes of it may be under way.
-        reused: It goes over a connection that served before.
-    """
-
-    __slots__ = ("left", "reused")
-
-    def __init__(self) -> None:
-        self.left = self.reused = False
-
-    async def watch(self, name: str, info: dict[str, Any]) -> None:
-        """Httpcore's trace of a new connection: setting it up, through a proxy too, is not yet leaving."""
-        if name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
-            self.left = True
 
 
 # -- slots ----------------------------------------------------------------------------------------
@@ -258,6 +243,7 @@ class Wire:
         self.endpoint = endpoint
         self.odd_kinds = False  # whether a content type that is not JSON's was mentioned
         self._url = httpx.URL(str(endpoint))
+        self._urls: dict[str, httpx.URL] = {}
         self._limit = network.max_reply_bytes
         self._borrowed = http is not None
         self._http = http or httpx.AsyncClient(
@@ -296,13 +282,22 @@ class Wire:
             received_at=time.monotonic(),
         )
 
+    def _target(self, target: str) -> httpx.URL:
+        """Parsing a URL costs as much as signing a request, and all batches have the same."""
+        url = self._urls.get(target)
+        if url is None:
+            if len(self._urls) >= _KEPT_URLS:
+                self._urls.clear()
+            url = self._urls[target] = self._url.copy_with(raw_path=target.encode("ascii"))
+        return url
+
     def _build(self, request: Request, timeout: Timeout) -> httpx.Request:
         headers = [("Host", self.endpoint.host), *request.headers]
         if request.body:
             headers.append(("Content-Length", str(len(request.body))))
         return httpx.Request(
             request.method,
-            self._url.copy_with(raw_path=request.target.encode("ascii")),
+            self._target(request.target),
             headers=headers,
             stream=_Body(request.body),
             extensions={
@@ -331,8 +326,9 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
     failure: BadReply | None = None
     # Leaving the loop by an exception would leave half a dozen generators inside httpx suspended (trio
     # warns of each); a cancelled read ends the innermost one, and all the others with it.
+    assert isinstance(response.stream, httpx.AsyncByteStream)
     with anyio.CancelScope() as reading:
-        async for piece in response.aiter_raw():
+        async for piece in response.stream:
             if failure is None:
                 try:
                     body.add(piece)

@@ -28,6 +28,8 @@ OUTCOMES = [
     if isinstance(cls, type)
     and issubclass(cls, KooDriveError)
     and not issubclass(cls, UsageError | errors.JournalFailed | errors.CancelIncomplete)
+    # of lists and tasks: no share's outcome has them
+    and not issubclass(cls, errors.MalformedItemFound | errors.CursorRepeated | errors.TaskNotDone)
 ]
 
 

@@ -117,3 +117,18 @@ def test_only_a_difference_beyond_the_noise_is_a_correction(offset, corrected):
 def test_from_a_header_to_a_signing_time():
     estimate = ClockEstimate().learn(parse_http_date(HTTP_DATE), 50.0)
     assert format_date(estimate.signing_time(wall=0.0, monotonic=52.5)) == "20240909T033326Z"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "now"),
+    [
+        (None, 5_000.0),
+        (4_900.0, 5_000.0),
+        (4_898.5, 5_000.0),
+        (4_902.0, 5_000.0),
+        (4_910.0, 5_010.0),
+        (0.0, 100.0),
+    ],
+)
+def test_the_likely_time_is_ours_unless_it_is_known_to_differ(ahead, now):
+    assert ClockEstimate(ahead).likely_time(wall=5_000.0, monotonic=100.0) == now

@@ -83,7 +83,7 @@ async def test_doubt_sticks_across_runs(make_koodrive, connect, journal):
         emulator.behave()
         url = emulator.url
         emulator.stop()
-        report = await client.cancel(emulator.share_ids, journal=journal)
+        report = await client.cancel(emulator.share_ids, journal=journal, deadline=0.1)
         assert statuses(report) == {"unknown": 100}
         report = await client.cancel(emulator.share_ids, journal=journal, deadline=0)
         assert statuses(report) == {"unknown": 100}

@@ -105,9 +105,9 @@ async def test_a_callback_may_stop_its_stream(make_koodrive, connect):
 
 async def test_every_event_when_it_happens(make_koodrive, connect, by_app):
     emulator = make_koodrive(shares=1_000, clock_offset=7_200)
-    emulator.script(None, None, throttled(), None, unavailable(), None, lost_reply())
+    emulator.script(None, None, unavailable(), None, throttled(), None, lost_reply())
     events = []
-    async with connect(emulator, by_app, hooks=[events.append]) as client:
+    async with connect(emulator, by_app, hooks=[events.append], pace=Pace(concurrency=1)) as client:
         report = await client.cancel(emulator.share_ids)
     assert report.counts[Status.CANCELLED] + report.counts[Status.ALREADY_GONE] == 1_000
 
@@ -117,7 +117,7 @@ async def test_every_event_when_it_happens(make_koodrive, connect, by_app):
     assert len(of(AttemptStarted)) == emulator.requests
     assert {event.trace_id for event in of(AttemptStarted)} == {seen.trace_id for seen in emulator.log}
     assert len(of(AttemptFailed)) == 4  # a date, a 429, a 503, a lost reply
-    assert len(of(RetryScheduled)) == 2  # waiting at the gate is none
+    assert 1 <= len(of(RetryScheduled)) <= 2  # waiting at the gate is none, nor is a stale connection
     assert all(event.delay >= 0 for event in of(RetryScheduled))
     assert [round(event.seconds, -2) for event in of(ClockCorrected)] == [7_200]
     closed = [event.closed for event in of(PaceChanged)]
@@ -142,4 +142,4 @@ async def test_a_hook_that_raises_does_no_harm(koodrive, connect, caplog):
         report = await client.cancel(koodrive.share_ids)
     assert statuses(report) == {"cancelled": 100}
     assert len(heard) > 5
-    assert caplog.text.count("the hook is broken") == len(heard)
+    assert [record.exc_info[0] for record in caplog.records] == [RuntimeError] * len(heard)
