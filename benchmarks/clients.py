@@ -154,9 +154,7 @@ async def floor(url: str, concurrency: int, *, decode: bool = True) -> AsyncIter
     head = f"POST {PATH} HTTP/1.1\r\nHost: {host}:{port}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
     loop = asyncio.get_running_loop()
-    idle: list[_Connection] = []
-    for _ in range(concurrency):
-        idle.append((await loop.create_connection(_Connection, host, int(port)))[1])
+    idle = [(await loop.create_connection(_Connection, host, int(port)))[1] for _ in range(concurrency)]
 
     async def post(batch: Sequence[str]) -> Any:
         connection = idle.pop()

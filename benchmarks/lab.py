@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 RESULTS = Path(__file__).parent / "results"
 BATCH = 100
@@ -51,7 +51,7 @@ class Server:
         good, refused, cpu = self._line().split()
         return int(good), int(refused), float(cpu)
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,7 +68,7 @@ def share_ids(count: int, first: int = 0) -> list[str]:
 class Stopwatch:
     """CPU seconds of this process, all threads, and seconds that passed."""
 
-    def __enter__(self) -> Stopwatch:
+    def __enter__(self) -> Self:
         gc.collect()
         self._cpu, self._wall = time.process_time(), time.perf_counter()
         return self

@@ -58,8 +58,6 @@ from koodrive_async.core.models import (
     SharePermission,
     ShareScope,
     ShareSubResponse,
-    ShareWithMeLink,
-    ShareWithMeLinkDetail,
     UpdatedShare,
 )
 from koodrive_async.core.objects import (
@@ -75,6 +73,7 @@ from koodrive_async.core.objects import (
 )
 from koodrive_async.core.outcomes import ShareOutcome, Status
 from koodrive_async.core.pages import MalformedItem, Page, SortDirection, SortType
+from koodrive_async.core.received import ShareWithMeLink, ShareWithMeLinkDetail
 from koodrive_async.core.report import CancelReport, CancelSummary
 from koodrive_async.core.settings import Network, Pace, RetryPolicy, Timeout
 from koodrive_async.core.times import ShareState, share_state

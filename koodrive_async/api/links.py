@@ -5,11 +5,12 @@ from __future__ import annotations
 from koodrive_async.api.base import Api, short_code, token_of
 from koodrive_async.core import inputs, operations
 from koodrive_async.core.batching import check_share_id, check_text
-from koodrive_async.core.codec import read_model, read_nothing, read_page, read_word
+from koodrive_async.core.codec import read_model
 from koodrive_async.core.models import CommonShareLink
 from koodrive_async.core.objects import DownloadUrl, LinkAccess, ShareFile
 from koodrive_async.core.operations import Operation
 from koodrive_async.core.pages import OnMalformed, Page
+from koodrive_async.core.readers import read_nothing, read_page, read_word
 from koodrive_async.core.secrets import Secret
 from koodrive_async.shell.pages import Listing
 

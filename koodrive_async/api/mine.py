@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from koodrive_async.api.base import Api
 from koodrive_async.core import inputs, operations
 from koodrive_async.core.batching import check_share_id, check_text
-from koodrive_async.core.codec import read_model, read_page
+from koodrive_async.core.codec import read_model
 from koodrive_async.core.finding import Criteria, Predicate
 from koodrive_async.core.models import (
     CreatedShare,
@@ -21,6 +21,7 @@ from koodrive_async.core.models import (
     UpdatedShare,
 )
 from koodrive_async.core.pages import OnMalformed, Page
+from koodrive_async.core.readers import read_page
 from koodrive_async.core.times import ShareState
 from koodrive_async.shell.finding import FoundShares
 from koodrive_async.shell.pages import Listing

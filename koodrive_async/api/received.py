@@ -7,9 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from koodrive_async.api.base import Api, OnProgress, Shares
 from koodrive_async.core import inputs, operations
 from koodrive_async.core.batching import check_share_id
-from koodrive_async.core.codec import read_model, read_page
-from koodrive_async.core.models import ShareWithMeLink, ShareWithMeLinkDetail
+from koodrive_async.core.codec import read_model
 from koodrive_async.core.pages import OnMalformed, Page
+from koodrive_async.core.readers import read_page
+from koodrive_async.core.received import ShareWithMeLink, ShareWithMeLinkDetail
 from koodrive_async.core.report import CancelReport
 from koodrive_async.shell.drain import GRACE
 from koodrive_async.shell.journal import Journal

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from koodrive_async.api.base import Api
 from koodrive_async.core import inputs, operations
 from koodrive_async.core.batching import check_share_id, check_text
-from koodrive_async.core.codec import read_first, read_word
+from koodrive_async.core.codec import read_first
 from koodrive_async.core.errors import UsageError
 from koodrive_async.core.objects import CreatedTask, LinkAccess, ShareTask, TaskTarget
+from koodrive_async.core.readers import read_word
 from koodrive_async.shell.waiting import wait_until_over
 
 #: Page getBatchTask.html: ``taskInfo`` in 2024, both others since 2025-08.

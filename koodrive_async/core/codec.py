@@ -18,10 +18,8 @@ from typing import Any, TypeVar, get_args, get_origin
 import attrs
 import cattrs
 
-from koodrive_async.core.batching import check_share_id
-from koodrive_async.core.errors import BadReply, InvalidShareId
-from koodrive_async.core.models import CancelReply, CommonShareLink, ShareSubResponse, SubResponses
-from koodrive_async.core.pages import MalformedItem, Page
+from koodrive_async.core.errors import BadReply
+from koodrive_async.core.models import CancelReply, ShareSubResponse, SubResponses
 from koodrive_async.core.secrets import EXCERPT, scrub
 
 T = TypeVar("T")
@@ -343,6 +341,11 @@ _converter.register_structure_hook_func(_is_mapping, _to_mapping)
 _converter.register_structure_hook_factory(attrs.has, _tolerant)
 
 
+def structure(value: Mapping[str, Any], cls: type[T]) -> T:
+    """The object of a class that a JSON object is; its fields as far as they can be read."""
+    return _converter.structure(value, cls)
+
+
 def read_model(envelope: Envelope, key: str, cls: type[T]) -> T:
     """The object under `key` of a reply.
 
@@ -363,65 +366,5 @@ def read_first(envelope: Envelope, keys: Sequence[str], cls: type[T]) -> T:
         if isinstance(found, list) and found:
             found = found[0]
         if isinstance(found, dict):
-            return _converter.structure(found, cls)
+            return structure(found, cls)
     raise BadReply(f"the reply has no object {' or '.join(map(repr, keys))}")
-
-
-def read_word(envelope: Envelope, key: str) -> str:
-    """The text under `key`.
-
-    Raises:
-        BadReply: There is none.
-    """
-    text = read_text(envelope.data.get(key)).strip()
-    if not text:
-        raise BadReply(f"the reply has no text {key!r}")
-    return text
-
-
-def read_nothing(_: Envelope) -> None:
-    """The code and its text were all."""
-
-
-# -- pages ----------------------------------------------------------------------------------------
-
-
-def read_page(envelope: Envelope, key: str, cls: type[T], id_field: str) -> Page[T]:
-    """A page of a list: single items that can't be read are reported, not fatal.
-
-    Absent and null are an empty list and, for ``nextCursor``, the end (so is an empty text).
-
-    Args:
-        envelope: The reply.
-        key: Where the list is.
-        cls: What its items are.
-        id_field: The field of `cls` without which an item is useless.
-
-    Raises:
-        BadReply: There is something else where the list or the cursor should be.
-    """
-    listed = envelope.data.get(key)
-    cursor = envelope.data.get("nextCursor")
-    if listed is not None and not isinstance(listed, list):
-        raise BadReply(f"{key!r} is no list")
-    if cursor is not None and (isinstance(cursor, bool) or not isinstance(cursor, str | int)):
-        raise BadReply("'nextCursor' is no text, so there may be more")
-    items: list[T] = []
-    malformed: list[MalformedItem] = []
-    for index, raw in enumerate(listed or ()):
-        try:
-            if not isinstance(raw, dict):
-                raise InvalidShareId("is no object")  # noqa: TRY301 - handled like every other bad item
-            item = _converter.structure(raw, cls)
-            check_share_id(getattr(item, id_field))
-        except InvalidShareId as error:
-            malformed.append(MalformedItem(index, scrub(str(error), limit=EXCERPT), raw))
-        else:
-            items.append(item)
-    link = envelope.data.get("link")
-    return Page(
-        items=items,
-        next_cursor=(read_text(cursor).strip() if cursor is not None else "") or None,
-        malformed=malformed,
-        link=_converter.structure(link, CommonShareLink) if isinstance(link, dict) else None,
-    )

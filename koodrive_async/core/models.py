@@ -2,7 +2,7 @@
 
 The pages disagree with each other on types, so the reader (``codec``) coerces. Texts of times
 are kept as they came; the properties parse them, best effort. Fields that are secrets print as ``***``.
-Files and tasks are in ``objects``. Refuses to read bytes.
+Shares received are in ``received``, files and tasks in ``objects``. Refuses to read bytes.
 """
 
 from __future__ import annotations
@@ -324,58 +324,7 @@ class UpdatedShare(Dated):
         return parse_time(self.update_time)
 
 
-# -- shared with you, and access links ------------------------------------------------------------
-
-
-@attrs.frozen(slots=True)
-class ShareWithMeLink(Dated):
-    """A row of the list of shares you received (page listShareWithMe.html); see `ShareByMeLink`.
-
-    Attributes:
-        owner_id: The sharer's id.
-        owner_name: The sharer's name.
-        owner_mobile: The sharer's phone number (carrier); prints as ``***``.
-        update_time: When it was last changed, as it came.
-    """
-
-    share_id: str = ""
-    short_url: str = ""
-    link_url: str = ""
-    share_time: str = ""
-    owner_id: str = ""
-    owner_name: str = ""
-    display_name: str = ""
-    files: Sequence[ShareFileInfo] = ()
-    permission: SharePermission | None = None
-    expire_time: str = ""
-    status: int | None = None
-    comment: str = ""
-    container_id: str = ""
-    download_cnt: int | None = None
-    save_cnt: int | None = None
-    scope: int | None = None
-    update_time: str = ""
-    view_cnt: int | None = None
-    owner_mobile: str = attrs.field(default="", repr=masked)
-    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
-
-
-@attrs.frozen(slots=True)
-class ShareWithMeLinkDetail(Dated):
-    """One share you received (page getShareWithMeDetail.html); see `ShareWithMeLink`."""
-
-    share_id: str = ""
-    short_url: str = ""
-    link_url: str = ""
-    share_time: str = ""
-    owner_id: str = ""
-    owner_name: str = ""
-    display_name: str = ""
-    permission: SharePermission | None = None
-    expire_time: str = ""
-    status: int | None = None
-    comment: str = ""
-    extra: Mapping[str, Any] = attrs.field(factory=no_extra, repr=False)
+# -- access links ----------------------------------------------------------------------------------
 
 
 @attrs.frozen(slots=True)

@@ -84,7 +84,7 @@ class Auth:
             AuthFailed: The provider failed, and the token, if there is one, has ended.
         """
         if self._provider is not None:
-            token = self._token
+            token = self._token._replace(tries=self._tries)
             left = self._ends - time.monotonic()
             if token.secret is None or left <= 0.0:
                 await self._renew(token, refused=False)
@@ -93,7 +93,7 @@ class Auth:
             if self._life is not None and self._life.sliding and self._life.expires_in is not None:
                 # The request that this token is for begins its life anew.
                 self._ends = time.monotonic() + self._life.expires_in
-        return self._token
+        return self._token._replace(tries=self._tries)
 
     async def renew(self, stale: Token) -> None:
         """Replace a token that was refused, unless somebody did it since.
@@ -121,11 +121,10 @@ class Auth:
 
     async def _renew(self, stale: Token, *, refused: bool) -> None:
         assert self._provider is not None
-        tries = self._tries
         async with self._lock:
             if self._token.generation != stale.generation:
                 return
-            if self._tries != tries and self._failure is not None:
+            if self._tries != stale.tries and self._failure is not None:
                 raise _again(self._failure)
             try:
                 fresh = await self._fetch(self._provider, stale.secret, refused=refused)

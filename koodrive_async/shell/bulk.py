@@ -95,6 +95,7 @@ class Engine:
         self._tasks: TaskGroup | None = None
         self._stopping = False
         self._requests = 0
+        self._mentioned: set[str] = set()
         self.on_settled: Callable[[], None] = lambda: None
         #: Ids refused alone, while it is in doubt whether everything would be.
         self._accused: list[tuple[Settlement, Batch]] = []
@@ -260,8 +261,9 @@ class Engine:
             trace_id=trail.trace_id,
             secrets=self._caller.secrets(),
         )
-        for oddity in pairing.oddities:
-            say(logging.WARNING, "%s (trace id %s)", oddity, trail.trace_id)
+        for oddity in set(pairing.oddities) - self._mentioned:
+            self._mentioned.add(oddity)
+            say(logging.WARNING, "%s (trace id %s; mentioned once)", oddity, trail.trace_id)
         groups = [
             (settlement, batch if len(indices) == len(batch.ids) else batch.only(indices))
             for settlement, indices in pairing.settled

@@ -14,7 +14,7 @@ from typing import TypeVar
 import attrs
 
 from koodrive_async.core import inputs, operations
-from koodrive_async.core.codec import Envelope, read_model, read_word
+from koodrive_async.core.codec import Envelope, read_model
 from koodrive_async.core.credentials import AccessToken, PublicAccess, check_header_value
 from koodrive_async.core.endpoint import Endpoint
 from koodrive_async.core.errors import (
@@ -27,6 +27,7 @@ from koodrive_async.core.errors import (
 )
 from koodrive_async.core.objects import SessionInfo
 from koodrive_async.core.operations import Operation
+from koodrive_async.core.readers import read_word
 from koodrive_async.core.secrets import Secret
 from koodrive_async.core.settings import Network, Pace, RetryPolicy, Timeout
 from koodrive_async.core.wire import Header, Reply, Request, Send

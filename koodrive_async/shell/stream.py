@@ -6,7 +6,7 @@ Refuses to make requests; that is the engine's (``bulk``).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from types import TracebackType
 from typing import Self
@@ -228,13 +228,13 @@ class Job:
         """
         meter = Meter(self.on_progress)
         distinct: dict[str, None] = {}
-        with anyio.move_on_after(self.deadline) as reading:
+        # What is there already is read in no time, and belongs into the report whatever the deadline.
+        reading = None if isinstance(share_ids, Collection) else self.deadline
+        with anyio.move_on_after(reading):
             await read_all(share_ids, distinct)
         ids = list(distinct)
         del distinct
         sink = ReportSink(ids)
-        if reading.cancelled_caught:
-            return sink.report(requests=0, elapsed=meter.elapsed)
         deadline = None if self.deadline is None else max(0.0, self.deadline - meter.elapsed)
         supply = ListSupply(ids)
         async with self.keeper() as keeper:

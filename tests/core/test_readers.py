@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from koodrive_async.core import codec, models, objects
+from koodrive_async.core import codec, models, objects, readers, received
 from koodrive_async.core.codec import camel, parse_object, read_envelope
 from koodrive_async.core.errors import BadReply
-from koodrive_async.core.models import ShareByMeLink, ShareByMeLinkDetail, ShareWithMeLink
+from koodrive_async.core.models import ShareByMeLink, ShareByMeLinkDetail
 from koodrive_async.core.objects import DownloadUrl, LinkAccess, SessionInfo, ShareFile, ShareTask
+from koodrive_async.core.received import ShareWithMeLink
 from koodrive_async.core.secrets import Secret
 from tests.core.builders import json_values
 
 MODELS = [
     thing
-    for module in (models, objects)
+    for module in (models, received, objects)
     for thing in vars(module).values()
     if attrs.has(thing) and "extra" in attrs.fields_dict(thing)
 ]
@@ -31,12 +32,12 @@ READERS = {
         for cls in MODELS
     },
     **{
-        f"{cls.__name__} in a list": (lambda e, cls=cls, key=key: codec.read_page(e, "x", cls, key), None)
+        f"{cls.__name__} in a list": (lambda e, cls=cls, key=key: readers.read_page(e, "x", cls, key), None)
         for cls, key in ((ShareByMeLink, "share_id"), (ShareWithMeLink, "share_id"), (ShareFile, "id"))
     },
     "a task": (lambda e: codec.read_first(e, ("x", "y"), ShareTask), ShareTask),
-    "a word": (lambda e: codec.read_word(e, "x"), str),
-    "nothing": (codec.read_nothing, type(None)),
+    "a word": (lambda e: readers.read_word(e, "x"), str),
+    "nothing": (readers.read_nothing, type(None)),
 }
 
 _names = sorted({camel(name) for cls in MODELS for name in attrs.fields_dict(cls)})
