@@ -52,10 +52,6 @@ async def ours(url: str, concurrency: int, **options: Any) -> AsyncIterator[Run]
         yield run
 
 
-def fast(url: str, concurrency: int) -> Any:
-    return ours(url, concurrency, transport="fast")
-
-
 def _httpx(concurrency: int) -> Any:
     import httpx
 
@@ -188,7 +184,6 @@ def raw(url: str, concurrency: int) -> Any:
 
 CANDIDATES: dict[str, Callable[[str, int], Any]] = {
     "koodrive_async": ours,
-    "koodrive_async, fast": fast,
     "httpx": bare_httpx,
     "httpx + semaphore + tenacity": usual,
     "aiohttp": bare_aiohttp,

@@ -34,7 +34,7 @@ def lazily(count: int) -> Iterator[str]:
         yield str(340_000_000_000_000_000 + i)
 
 
-async def one(case: str, url: str, count: int, transport: str) -> dict[str, float]:
+async def one(case: str, url: str, count: int) -> dict[str, float]:
     """In a fresh process: peak above the client that has sent a little and is idle."""
     from benchmarks.clients import usual
 
@@ -47,10 +47,9 @@ async def one(case: str, url: str, count: int, transport: str) -> dict[str, floa
             return {"above_idle_mib": (peak() - idle) / MIB}
     from koodrive_async import AppCredentials, AsyncShareClient, Pace
 
-    options: dict[str, Any] = {"transport": "fast"} if transport == "fast" else {}
     credentials = AppCredentials("app", "secret", "u")
     ids = share_ids(count) if case.startswith("report") else []
-    async with AsyncShareClient(url, credentials, pace=Pace(concurrency=16), **options) as client:
+    async with AsyncShareClient(url, credentials, pace=Pace(concurrency=16)) as client:
         await client.cancel(share_ids(20 * BATCH, first=10**9))
         gc.collect()
         idle = resident()
@@ -88,16 +87,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--count", type=int, default=10**6)
-    parser.add_argument("--transport", choices=["default", "fast"], default="default")
     parser.add_argument("--dry", action="store_true", help="write no results")
     parser.add_argument("--case", nargs=2, metavar=("CASE", "URL"), help="for the child processes")
     options = parser.parse_args()
     if options.case:
         case, url = options.case
-        print(json.dumps(asyncio.run(one(case, url, options.count, options.transport))))
+        print(json.dumps(asyncio.run(one(case, url, options.count))))
         return
     with Server() as server:
-        settings = ["--count", str(options.count), "--transport", options.transport]
+        settings = ["--count", str(options.count)]
         results = in_turns(
             CASES,
             options.repeat,

@@ -16,10 +16,9 @@ CALLERS = [1, 10, 100, 1000]
 LEAST = 100_000
 
 
-async def by_size(url: str, size: int, transport: str) -> Mapping[str, float]:
+async def by_size(url: str, size: int) -> Mapping[str, float]:
     """One call with so many ids."""
-    name = "koodrive_async, fast" if transport == "fast" else "koodrive_async"
-    async with CANDIDATES[name](url, 16) as run:
+    async with CANDIDATES["koodrive_async"](url, 16) as run:
         await run(share_ids(20 * BATCH, first=10**9))
         jobs = max(1, LEAST // size)
         ids = share_ids(size)
@@ -29,10 +28,9 @@ async def by_size(url: str, size: int, transport: str) -> Mapping[str, float]:
     return {"cpu_us_per_id": watch.cpu / (jobs * size) * 1e6}
 
 
-async def by_callers(url: str, callers: int, transport: str) -> Mapping[str, float]:
+async def by_callers(url: str, callers: int) -> Mapping[str, float]:
     """So many tasks at once, each with calls of one batch, through one client with 16 permits."""
-    name = "koodrive_async, fast" if transport == "fast" else "koodrive_async"
-    async with CANDIDATES[name](url, 16) as run:
+    async with CANDIDATES["koodrive_async"](url, 16) as run:
         await run(share_ids(20 * BATCH, first=10**9))
         left = iter(range(LEAST // BATCH))
         ids = share_ids(BATCH)
@@ -60,7 +58,6 @@ def draw(axes: Any, results: Mapping[str, Mapping[str, Mapping[str, float]]]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--transport", choices=["default", "fast"], default="default")
     parser.add_argument("--dry", action="store_true", help="write no results")
     options = parser.parse_args()
     pin(0)
@@ -73,14 +70,12 @@ def main() -> None:
             results[name] = in_turns(
                 map(str, levels),
                 options.repeat,
-                lambda level, measure=measure: asyncio.run(
-                    measure(server.url, int(level), options.transport)
-                ),
+                lambda level, measure=measure: asyncio.run(measure(server.url, int(level))),
             )
     for name, points in results.items():
         print(table([name, "CPU per id, µs"], [[n, f"{p['cpu_us_per_id']:.2f}"] for n, p in points.items()]))
     if not options.dry:
-        save("scaling", repeat=options.repeat, transport=options.transport, results=results)
+        save("scaling", repeat=options.repeat, results=results)
         save_plot("scaling", lambda axes: draw(axes, results))
 
 

@@ -25,7 +25,6 @@ CASES = {
     "its five dependencies": "import anyio, attrs, cattrs, httpx, tenacity",
     "koodrive_async": "import koodrive_async",
     "first answer": FIRST.format(""),
-    "first answer, fast": FIRST.format(", transport='fast'"),
     "first answer, httpx": (
         "import asyncio, sys, httpx\n"
         "async def main():\n"

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.clients import CANDIDATES
 from benchmarks.lab import BATCH, Server, Stopwatch, in_turns, pin, save, save_plot, share_ids, table
 
-NAMES = ["koodrive_async", "koodrive_async, fast", "httpx", "httpx + semaphore + tenacity", "aiohttp"]
+NAMES = ["koodrive_async", "httpx", "httpx + semaphore + tenacity", "aiohttp"]
 
 
 async def measure(name: str, url: str, concurrency: int, batches: int) -> Mapping[str, float]:

@@ -94,7 +94,8 @@ def test_shell_blocks_are_the_two_commands():
     ]
     for command in SHELL[:2]:
         assert re.fullmatch(
-            r"python3 -m venv \.venv && \.venv/bin/pip install -q -e '\.\[[a-z,]+\]' && \.venv/bin/(koodrive demo|pytest)\n",
+            r"python3 -m venv \.venv && \.venv/bin/pip install -q -e '\.\[[a-z,]+\]'"
+            r" && \.venv/bin/(koodrive demo|pytest)\n",
             command,
         )
     assert "grep -m1" in (ROOT / ".ci/run").read_text(), "the gate reads the test command from README"

@@ -4,11 +4,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from koodrive_async import CancelReport, CancelSummary, ShareOutcome, Status
+from koodrive_async import CancelReport, CancelStream, CancelSummary, ShareOutcome, Status
 from koodrive_async.testing import Emulator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +28,13 @@ def asked(emulator: Emulator) -> Counter[str]:
     """How often each id came in; needs a log that is long enough."""
     assert emulator.requests <= (emulator.log.maxlen or 0)
     return Counter(share_id for seen in list(emulator.log) for share_id in seen.share_ids)
+
+
+async def collect(opened: AbstractAsyncContextManager[CancelStream], into: list[ShareOutcome]) -> None:
+    """Take everything from a stream; what came before an error is in the list."""
+    async with opened as stream:
+        async for outcome in stream:
+            into.append(outcome)  # noqa: PERF401 - an error must not lose them
 
 
 def honest(outcomes: Iterable[ShareOutcome], ids: Sequence[str], emulator: Emulator) -> None:

@@ -97,7 +97,7 @@ class Scenario:
 def _weather() -> st.SearchStrategy[dict[Any, float]]:
     some = st.lists(st.sampled_from(FAULTS), max_size=5, unique_by=repr)
     return st.tuples(some, st.sampled_from([0.02, 0.1, 0.2])).map(
-        lambda drawn: {fault: drawn[1] for fault in drawn[0]}
+        lambda drawn: dict.fromkeys(drawn[0], drawn[1])
     )
 
 
@@ -166,13 +166,17 @@ class Result:
     taken: list[ShareOutcome] = attrs.field(factory=list)
 
 
+def _report_of(error: KooDriveError) -> Any:
+    assert error.report is not None, f"no report: {error!r}"
+    return error.report
+
+
 async def _cancel(client: AsyncShareClient, result: Result) -> None:
     call = result.call
     try:
         report = await client.cancel(result.ids, deadline=call.deadline, grace=call.grace)
     except KooDriveError as error:
-        report = error.report
-        assert report is not None, f"no report: {error!r}"
+        report = _report_of(error)
     result.outcomes, result.counts = report.outcomes, dict(report.counts)
 
 
@@ -191,7 +195,7 @@ async def _stream(client: AsyncShareClient, result: Result) -> None:
                 else:
                     result.outcomes = result.taken
             except KooDriveError as error:
-                assert error.report is not None
+                _report_of(error)
                 result.outcomes = result.taken
     finally:
         if "stream" in locals():
@@ -252,9 +256,7 @@ async def _perform(client: AsyncShareClient, result: Result, backend: str) -> No
     if result.call.cut_after is None:
         await run(client, result)
         return
-    await cancelled_after(
-        result.call.cut_after, lambda: run(client, result), way="native", backend=backend
-    )
+    await cancelled_after(result.call.cut_after, lambda: run(client, result), way="native", backend=backend)
 
 
 def _check(result: Result, emulator: Emulator, before: int) -> None:

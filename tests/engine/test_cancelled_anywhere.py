@@ -280,11 +280,14 @@ async def test_a_sibling_that_fails_lets_the_sends_end(make_koodrive, connect):
         await until(lambda: emulator.cancelled_count >= 100)
         raise SiblingError
 
+    async def together():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            tasks.start_soon(fail)
+
     async with connect(emulator) as client:
         with pytest.raises(ExceptionGroup) as caught:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(work)
-                tasks.start_soon(fail)
+            await together()
         assert [type(error) for error in caught.value.exceptions] == [SiblingError]
         assert statuses(reports[0].report)["cancelled"] == emulator.cancelled_count
         assert all(seen.status for seen in emulator.log)

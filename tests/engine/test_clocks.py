@@ -63,13 +63,15 @@ async def test_our_own_clock_jumps_in_mid_run(make_koodrive, connect, by_app, mo
     jumping = Jumping()
     monkeypatch.setattr(clock_module, "time", jumping)
     emulator = make_koodrive(shares=4_000, latency=0.002)
-    async with connect(emulator, by_app, pace=Pace(concurrency=4)) as client:
-        async with client.open_cancel(emulator.share_ids) as stream:
-            taken = 0
-            async for _ in stream:
-                taken += 1
-                if taken == 1_000:
-                    jumping.shift = jump
+    async with (
+        connect(emulator, by_app, pace=Pace(concurrency=4)) as client,
+        client.open_cancel(emulator.share_ids) as stream,
+    ):
+        taken = 0
+        async for _ in stream:
+            taken += 1
+            if taken == 1_000:
+                jumping.shift = jump
     assert statuses(stream.report) == {"cancelled": 4_000}
     assert emulator.requests == 40
     none_is_later(emulator.log)

@@ -11,7 +11,7 @@ BACKENDS = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
 
 @BACKENDS
-@settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=QUIETLY)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=QUIETLY)
 @given(scenario=SCENARIOS)
 def test_every_id_ends_in_one_honest_outcome(backend, scenario):
     anyio.run(play, scenario, backend, backend=backend)

@@ -133,18 +133,16 @@ async def measured(shares, limit, concurrency):
     return whole, second, refused
 
 
-async def test_what_the_service_grants_is_used(record_property):
+async def test_what_the_service_grants_is_used():
     whole, second, refused = await measured(60_000, 300, 32)
-    record_property("goodput", (whole, second, refused))
     assert whole >= 0.3  # one request at a time would be 0.1; a busy machine has no time for 0.9
     assert second >= 0.3
     assert refused < 0.15
 
 
 @pytest.mark.heavy
-async def test_what_the_service_grants_is_used_nearly_all(record_property):
+async def test_what_the_service_grants_is_used_nearly_all():
     whole, second, refused = await measured(270_000, 300, 32)
-    record_property("goodput", (whole, second, refused))
     assert whole >= 0.85, (whole, second, refused)
     assert second >= 0.95, (whole, second, refused)
     assert refused < 0.05, (whole, second, refused)

@@ -146,4 +146,3 @@ async def test_no_id_is_sent_again_once_it_was_settled(make_koodrive, connect):
         if seen.status == 200:
             answered.update(seen.share_ids)
     assert max(asked(emulator).values()) <= 8
-

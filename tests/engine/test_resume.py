@@ -229,7 +229,7 @@ def killed_and_resumed(make_koodrive, journal, rounds):
         assert emulator.settled()
     emulator.latency = 0
     with run(emulator, journal, "asyncio", count) as process:
-        said, complaints = process.communicate(timeout=60)
+        _, complaints = process.communicate(timeout=60)
     assert process.returncode == 0, complaints
     assert emulator.cancelled_count == count
     counts = asked(emulator)

@@ -7,10 +7,9 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from koodrive_async import InvalidShareId, Pace, Status
+from koodrive_async import Pace, Status
 from koodrive_async.shell import bulk
-from koodrive_async.testing import BlackHole, Delay, throttled
-from tests.client.wire import some_ids
+from koodrive_async.testing import BlackHole, Delay
 from tests.engine.kit import asked, honest, statuses
 from tests.support.threaded import until
 
@@ -82,31 +81,32 @@ async def test_it_never_reads_further_ahead_than_it_says(make_koodrive, connect,
     source, ids = source_of(kind, emulator.share_ids)
     window = (concurrency + 1) * 100
     taken = 0
-    async with connect(emulator, pace=Pace(concurrency=concurrency)) as client:
-        async with client.open_cancel(ids) as stream:
-            async for _ in stream:
-                assert source.read <= taken + window + 1
-                taken += 1
-                if taken % 700 == 0:  # a consumer that is slow at times
-                    await anyio.sleep(0.03)
-                    assert source.read <= taken + window
+    async with (
+        connect(emulator, pace=Pace(concurrency=concurrency)) as client,
+        client.open_cancel(ids) as stream,
+    ):
+        async for _ in stream:
+            assert source.read <= taken + window + 1
+            taken += 1
+            if taken % 700 == 0:  # a consumer that is slow at times
+                await anyio.sleep(0.03)
+                assert source.read <= taken + window
     assert taken == source.read == 3_000
 
 
 async def test_a_consumer_that_takes_nothing_stops_the_reading(make_koodrive, connect):
     emulator = make_koodrive(shares=5_000)
     source = Source(emulator.share_ids)
-    async with connect(emulator, pace=Pace(concurrency=2)) as client:
-        async with client.open_cancel(source) as stream:
-            await until(lambda: stream.progress.settled == 300)
-            for _ in range(20):
-                await anyio.sleep(0.005)
-                assert source.read <= 300
-                assert emulator.requests == 3
-            taken = [await anext(stream) for _ in range(250)]
-            await until(lambda: stream.progress.settled == 500)
-            await anyio.sleep(0.02)
-            assert source.read == 500
+    async with connect(emulator, pace=Pace(concurrency=2)) as client, client.open_cancel(source) as stream:
+        await until(lambda: stream.progress.settled == 300)
+        for _ in range(20):
+            await anyio.sleep(0.005)
+            assert source.read <= 300
+            assert emulator.requests == 3
+        taken = [await anext(stream) for _ in range(250)]
+        await until(lambda: stream.progress.settled == 500)
+        await anyio.sleep(0.02)
+        assert source.read == 500
     assert len(taken) == 250
     assert statuses(stream.report) == {"cancelled": 500}
     assert emulator.cancelled_count == 500
@@ -232,179 +232,6 @@ async def test_waiting_with_a_half_full_batch_costs_nothing(make_koodrive, conne
     assert looks < 60
 
 
-# -- failures of the source -----------------------------------------------------------------------
-
-
-class Broken(Exception):
-    pass
-
-
-def breaking(ids, error):
-    yield from ids
-    raise error
-
-
-async def breaking_async(ids, error):
-    for share_id in ids:
-        yield share_id
-    raise error
-
-
-@pytest.mark.parametrize("make", [breaking, breaking_async])
-@pytest.mark.parametrize("error", [Broken("down"), ValueError("bad"), OSError(5, "io"), TimeoutError()])
-@pytest.mark.parametrize("count", [0, 1, 250])
-async def test_its_error_surfaces_as_itself_after_what_is_owed(make_koodrive, connect, make, error, count):
-    emulator = make_koodrive(shares=count)
-    outcomes = []
-    async with connect(emulator) as client:
-        with pytest.raises(type(error)) as caught:
-            async with client.open_cancel(make(emulator.share_ids, error)) as stream:
-                async for outcome in stream:
-                    outcomes.append(outcome)  # noqa: PERF401 - the error must not lose them
-    assert caught.value is error
-    honest(outcomes, emulator.share_ids, emulator)
-    assert statuses(stream.report) == ({"cancelled": count} if count else {})
-
-
-@pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_so_does_an_invalid_id(make_koodrive, connect, kind):
-    emulator = make_koodrive(shares=250)
-    ids = [*emulator.share_ids, "with blank", *some_ids(100)]
-
-    async def flowing():
-        for share_id in ids:
-            yield share_id
-
-    outcomes = []
-    async with connect(emulator) as client:
-        with pytest.raises(InvalidShareId) as caught:
-            async with client.open_cancel(ids if kind == "sync" else flowing()) as stream:
-                async for outcome in stream:
-                    outcomes.append(outcome)  # noqa: PERF401
-    assert caught.value.position == 250
-    honest(outcomes, emulator.share_ids, emulator)
-
-
-async def test_an_error_of_the_source_does_not_hide_one_of_the_service(make_koodrive, connect):
-    """Both may happen; what is owed is delivered all the same."""
-    emulator = make_koodrive(shares=500)
-    emulator.inject(lambda _seen: throttled(86_400))
-    outcomes = []
-    async with connect(emulator) as client:
-        with pytest.raises((Broken, Exception)):
-            async with client.open_cancel(breaking(emulator.share_ids, Broken())) as stream:
-                async for outcome in stream:
-                    outcomes.append(outcome)  # noqa: PERF401
-    honest(outcomes, emulator.share_ids, emulator)
-    assert sum(stream.report.counts.values()) == 500
-
-
-class LeftError(Exception):
-    pass
-
-
-HOW = ["to the end", "break", "error", "cancelled", "stop", "bad id"]
-
-
-async def use_up(connect, emulator, source, how):
-    """Take outcomes from a stream over a source, and leave it in this way."""
-    with anyio.CancelScope() as scope:
-        async with connect(emulator) as client:
-            try:
-                async with client.open_cancel(source) as stream:
-                    async for _ in stream:
-                        if how == "break":
-                            break
-                        if how == "error":
-                            raise LeftError
-                        if how == "cancelled":
-                            scope.cancel()
-                            await checkpoint()
-                        if how == "stop":
-                            stream.stop()
-            except (LeftError, InvalidShareId):
-                assert how in ("error", "bad id")
-
-
-@pytest.mark.parametrize("how", HOW)
-async def test_a_generator_is_closed_in_the_task_that_read_it(make_koodrive, connect, how):
-    emulator = make_koodrive(shares=2_000)
-    tasks = []
-
-    async def flow():
-        tasks.append(anyio.get_current_task().id)
-        try:
-            for share_id in emulator.share_ids:
-                yield share_id
-            if how == "bad id":
-                yield ""
-        finally:
-            await anyio.sleep(0.001)  # its clean-up may wait
-            tasks.append(anyio.get_current_task().id)
-
-    await use_up(connect, emulator, flow(), how)
-    assert len(tasks) == 2
-    assert tasks[0] == tasks[1]
-
-
-@pytest.mark.parametrize("how", HOW)
-async def test_a_generator_may_hold_a_cancel_scope(make_koodrive, connect, how):
-    """Such scopes must be left in the order they were entered, ours around the generator included."""
-    emulator = make_koodrive(shares=2_000)
-    closed = False
-
-    async def flow():
-        nonlocal closed
-        try:
-            async with anyio.create_task_group():
-                for share_id in emulator.share_ids:
-                    yield share_id
-                if how == "bad id":
-                    yield ""
-        finally:
-            closed = True
-
-    await use_up(connect, emulator, flow(), how)
-    assert closed
-
-
-@pytest.mark.parametrize("how", HOW)
-async def test_a_plain_generator_is_closed_too(make_koodrive, connect, how):
-    emulator = make_koodrive(shares=2_000)
-    closed = False
-
-    def flow():
-        nonlocal closed
-        try:
-            yield from emulator.share_ids
-            if how == "bad id":
-                yield ""
-        finally:
-            closed = True
-
-    await use_up(connect, emulator, flow(), how)
-    assert closed
-
-
-async def test_a_source_that_blocks_for_ever_is_left_at_once(koodrive, connect):
-    closed = False
-
-    async def stuck():
-        nonlocal closed
-        try:
-            yield koodrive.share_ids[0]
-            await anyio.sleep_forever()
-        finally:
-            closed = True
-
-    async with connect(koodrive) as client:
-        with anyio.fail_after(2):
-            async with client.open_cancel(stuck()) as stream:
-                assert (await anext(stream)).status is Status.CANCELLED
-    assert closed
-    assert statuses(stream.report) == {"cancelled": 1}
-
-
 async def test_several_consumers_may_share_a_stream(make_koodrive, connect):
     """Tasks that take outcomes from one stream: each outcome comes once, and all of them come to an end."""
     emulator = make_koodrive(shares=3_000, latency=0.003)
@@ -426,26 +253,27 @@ async def test_several_consumers_may_share_a_stream(make_koodrive, connect):
 async def test_taking_an_outcome_may_time_out_without_losing_one(make_koodrive, connect, anyio_backend_name):
     emulator = make_koodrive(shares=1_000, latency=0.02)
     outcomes = []
-    async with connect(emulator, pace=Pace(concurrency=2)) as client:
-        async with client.open_cancel(emulator.share_ids) as stream:
-            while len(outcomes) < 1_000:
-                if anyio_backend_name == "asyncio":
-                    try:
-                        outcomes.append(await asyncio.wait_for(anext(stream), 0.002))
-                    except TimeoutError:
-                        continue
-                else:
-                    with anyio.move_on_after(0.002):
-                        outcomes.append(await anext(stream))
+    async with (
+        connect(emulator, pace=Pace(concurrency=2)) as client,
+        client.open_cancel(emulator.share_ids) as stream,
+    ):
+        while len(outcomes) < 1_000:
+            if anyio_backend_name == "asyncio":
+                try:
+                    outcomes.append(await asyncio.wait_for(anext(stream), 0.002))
+                except TimeoutError:
+                    continue
+            else:
+                with anyio.move_on_after(0.002):
+                    outcomes.append(await anext(stream))
     honest(outcomes, emulator.share_ids, emulator)
 
 
 async def test_an_id_is_sent_twice_only_beyond_the_window(make_koodrive, connect):
     emulator = make_koodrive(shares=300)
     ids = [*emulator.share_ids, *emulator.share_ids[-50:], *emulator.share_ids]
-    async with connect(emulator, pace=Pace(concurrency=1)) as client:
-        async with client.open_cancel(ids) as stream:
-            outcomes = [outcome async for outcome in stream]
+    async with connect(emulator, pace=Pace(concurrency=1)) as client, client.open_cancel(ids) as stream:
+        outcomes = [outcome async for outcome in stream]
     counts = asked(emulator)
     assert set(counts) == set(emulator.share_ids)
     assert {outcome.status for outcome in outcomes} == {Status.CANCELLED, Status.ALREADY_GONE}
@@ -456,17 +284,19 @@ async def test_report_and_progress_are_true_at_every_moment(make_koodrive, conne
     emulator = make_koodrive(shares=2_000, latency=0.001)
     emulator.script(None, None, BlackHole())
     taken = 0
-    async with connect(emulator, pace=Pace(concurrency=3)) as client:
-        async with client.open_cancel(emulator.share_ids, grace=0.2) as stream:
-            async for _ in stream:
-                taken += 1
-                report, progress = stream.report, stream.progress
-                assert sum(report.counts.values()) == progress.settled >= taken
-                assert report.counts == progress.counts
-                assert report.counts[Status.CANCELLED] <= emulator.cancelled_count
-                assert progress.in_flight <= 3
-                if taken == 1_500:
-                    break
+    async with (
+        connect(emulator, pace=Pace(concurrency=3)) as client,
+        client.open_cancel(emulator.share_ids, grace=0.2) as stream,
+    ):
+        async for _ in stream:
+            taken += 1
+            report, progress = stream.report, stream.progress
+            assert sum(report.counts.values()) == progress.settled >= taken
+            assert report.counts == progress.counts
+            assert report.counts[Status.CANCELLED] <= emulator.cancelled_count
+            assert progress.in_flight <= 3
+            if taken == 1_500:
+                break
     assert sum(stream.report.counts.values()) == stream.progress.settled
     assert stream.progress.in_flight == 0
     assert stream.report.counts[Status.UNKNOWN] == 100

@@ -93,9 +93,11 @@ async def test_a_callback_may_stop_its_stream(make_koodrive, connect):
         if progress.settled >= 500:
             stream.stop()
 
-    async with connect(emulator, pace=Pace(concurrency=2)) as client:
-        async with client.open_cancel(emulator.share_ids, on_progress=enough) as stream:
-            outcomes = [outcome async for outcome in stream]
+    async with (
+        connect(emulator, pace=Pace(concurrency=2)) as client,
+        client.open_cancel(emulator.share_ids, on_progress=enough) as stream,
+    ):
+        outcomes = [outcome async for outcome in stream]
     assert len(outcomes) == sum(stream.report.counts.values()) < 5_000
     assert stream.report.counts[Status.CANCELLED] == emulator.cancelled_count >= 500
 

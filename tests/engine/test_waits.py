@@ -61,7 +61,10 @@ async def test_at_a_closed_gate(koodrive, connect, anyio_backend_name, way):
     koodrive.script(throttled(1))
     hooks = [lambda event: shut.set() if isinstance(event, PaceChanged) and event.closed else None]
     async with connect(koodrive, hooks=hooks) as client:
-        assert await cancelled_when(shut, lambda: client.cancel(koodrive.share_ids), way, anyio_backend_name) < 0.9
+        assert (
+            await cancelled_when(shut, lambda: client.cancel(koodrive.share_ids), way, anyio_backend_name)
+            < 0.9
+        )
         # somebody else who stands in line is not forgotten, and waits no longer than was asked for
         with anyio.fail_after(5):
             assert await client.cancel(koodrive.share_ids)
@@ -99,14 +102,16 @@ async def test_in_a_token_refresh_that_others_wait_for(koodrive, connect, anyio_
     async def other():
         reports.append(await client.cancel(koodrive.share_ids))
 
-    async with connect(koodrive, TokenCredentials(provider, USER)) as client:
-        async with anyio.create_task_group() as tasks:
+    async with (
+        connect(koodrive, TokenCredentials(provider, USER)) as client,
+        anyio.create_task_group() as tasks,
+    ):
 
-            async def first():
-                tasks.start_soon(other)
-                await client.cancel(["1"])
+        async def first():
+            tasks.start_soon(other)
+            await client.cancel(["1"])
 
-            assert await cancelled_when(entered, first, way, anyio_backend_name) < 0.35
+        assert await cancelled_when(entered, first, way, anyio_backend_name) < 0.35
     assert [report.counts[Status.CANCELLED] for report in reports] == [100]
     assert len(asked_for) == 2  # a waiter took over
 

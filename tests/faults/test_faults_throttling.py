@@ -252,12 +252,6 @@ async def test_51_outage(make_koodrive, made, after):
     await outage(make_koodrive, made, batches=300, after=after, seconds=1.4)
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("after", [1, 600], ids=["from the beginning", "in the middle"])
-async def test_51_outage_of_a_minute(make_koodrive, made, after):
-    await outage(make_koodrive, made, batches=1_000, after=after, seconds=60)
-
-
 async def test_51_outage_with_nobody_listening(make_koodrive, made):
     """The same where connections are refused: the server is down, and comes back."""
     emulator = make_koodrive(shares=10_000, latency=0.005)
