@@ -102,7 +102,11 @@ def main() -> None:
             lambda case: child("benchmarks.memory", *settings, "--case", case, server.url),
         )
     rows = [
-        [case, f"{result['above_idle_mib']:.1f}", f"{result.get('kept_bytes_per_id', 0):.0f}" or "-"]
+        [
+            case,
+            f"{result['above_idle_mib']:.1f}",
+            f"{kept:.0f}" if (kept := result.get("kept_bytes_per_id")) else "-",
+        ]
         for case, result in results.items()
     ]
     print(table([f"{options.count:,} ids", "peak above idle, MiB", "kept beyond the ids, bytes/id"], rows))

@@ -82,7 +82,7 @@ class AsyncShareClient(Cancelling, MyShares, ReceivedShares, Links, Tasks, Publi
         self._shared = Shared(
             wire=Wire(Endpoint.parse(endpoint), network, http),
             rules=Rules(gone=_codes(gone_codes), again=_codes(item_retry_codes)),
-            middleware=check_callables("middleware", middleware),
+            middleware=check_callables("middleware", middleware, awaited=True),
             hooks=check_callables("hooks", hooks),
         )
         self._owner = True

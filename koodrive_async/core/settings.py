@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Iterable
+from inspect import iscoroutinefunction
 from typing import Any
 
 import attrs
@@ -23,9 +24,9 @@ def _number(*, above: float | None = None, at_least: float | None = None) -> Val
         bad = isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)
         if bad or (above is not None and value <= above) or (at_least is not None and value < at_least):  # type: ignore[operator]
             bound = f"above {above}" if above is not None else f"at least {at_least}"
-            raise ConfigurationError(
-                f"{type(owner).__name__}({field.name}=...) must be a number {bound}, got {value!r}"
-            )
+            called = type(owner).__name__  # a Job's fields are arguments of a call
+            name = field.name if called == "Job" else f"{called}({field.name}=...)"
+            raise ConfigurationError(f"{name} must be a number {bound}, got {value!r}")
 
     return check
 
@@ -64,7 +65,7 @@ def check_kind(name: str, value: object, *kinds: type) -> None:
         raise ConfigurationError(f"{name} must be {wanted}, not {type(value).__name__}")
 
 
-def check_callables(name: str, values: object) -> tuple[Any, ...]:
+def check_callables(name: str, values: object, *, awaited: bool = False) -> tuple[Any, ...]:
     """The functions of a sequence.
 
     Raises:
@@ -72,6 +73,8 @@ def check_callables(name: str, values: object) -> tuple[Any, ...]:
     """
     if isinstance(values, Iterable) and not isinstance(values, str):
         functions = tuple(values)
+        if not awaited and any(iscoroutinefunction(function) for function in functions):
+            raise ConfigurationError(f"{name} must be plain functions: nobody would await an async one")
         if all(callable(function) for function in functions):
             return functions
     raise ConfigurationError(f"{name} must be a sequence of functions")

@@ -33,6 +33,9 @@ class Lifecycle:
         """
         if self.closed:
             raise ClientClosed("this client was closed; make a new one")
+        self._check_place()
+
+    def _check_place(self) -> None:
         try:
             here = (os.getpid(), current_token())
         except (RuntimeError, sniffio.AsyncLibraryNotFoundError):
@@ -57,7 +60,13 @@ class Lifecycle:
             self._drains.discard(drain)
 
     async def close(self) -> None:
-        """Let calls under way end: sends have their grace period, nothing new begins."""
+        """Let calls under way end: sends have their grace period, nothing new begins.
+
+        Raises:
+            WrongEventLoop: The connections belong to another one, and can't be closed from here.
+        """
+        if self._home is not None:
+            self._check_place()
         self.closed = True
         drains = list(self._drains)
         for drain in drains:

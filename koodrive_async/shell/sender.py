@@ -92,7 +92,7 @@ class Sender:
         try:
             with drain.send(limit):
                 try:
-                    reply = await send(request)
+                    reply = checked(await send(request))
                 except (TransportFailure, BadReply) as error:
                     verdict = judge_failure(error)
                 else:
@@ -172,6 +172,15 @@ class Sender:
             trail.refused = trail.error
         tell(self.hooks, AttemptFailed(ask.operation.name, trail.trace_id, trail.requests, error))
         say(logging.DEBUG, "%s attempt %d failed: %s", ask.operation.name, trail.requests, error)
+
+
+def checked(reply: object) -> Reply:
+    """The reply, if a middleware handed one on."""
+    if not isinstance(reply, Reply):
+        raise TypeError(
+            f"a middleware returned {type(reply).__name__}, not the Reply of `await send(request)`"
+        )
+    return reply
 
 
 def _signal(verdict: Verdict[Any]) -> Signal:

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, NoReturn, Self
 
 import anyio
 import attrs
 from anyio.abc import TaskGroup
 
 from koodrive_async.core.batching import BATCH_SIZE, Batch, refuse_single
-from koodrive_async.core.errors import KooDriveError
+from koodrive_async.core.errors import ConfigurationError, KooDriveError, UsageError
 from koodrive_async.core.events import Progress
 from koodrive_async.core.operations import Operation
 from koodrive_async.core.outcomes import UNSENT, Settlement, ShareOutcome
 from koodrive_async.core.pairing import Rules
 from koodrive_async.core.report import CancelReport, CancelSummary, Tally
-from koodrive_async.core.settings import optional_seconds, seconds
+from koodrive_async.core.settings import check_callables, optional_seconds, seconds
 from koodrive_async.shell.bulk import Engine, Keeper, Sink
 from koodrive_async.shell.call import Caller
 from koodrive_async.shell.drain import GRACE, Drain
@@ -165,9 +165,22 @@ class CancelStream:
 
 
 def _with_report(failure: Exception, report: CancelReport | CancelSummary) -> Exception:
-    if isinstance(failure, KooDriveError):
-        failure.report = report
+    """The failure, which tells what was settled before it; a middleware's bug or a source's error too."""
+    with suppress(Exception):  # a foreign class need not let itself be written on
+        failure.report = report  # type: ignore[attr-defined]
+        if not isinstance(failure, KooDriveError):
+            failure.add_note(f"what was settled before is in this error's .report: {report!r}")
     return failure
+
+
+def _check_journal(_: object, __: object, journal: Any) -> None:
+    if journal is not None and not isinstance(journal, Journal):
+        raise ConfigurationError(f"journal must be a Journal, not {type(journal).__name__}: Journal(path)")
+
+
+def _check_callback(_: object, __: object, on_progress: Any) -> None:
+    if on_progress is not None:
+        check_callables("on_progress", [on_progress])
 
 
 @attrs.frozen(slots=True)
@@ -189,9 +202,9 @@ class Job:
     rules: Rules
     deadline: float | None = attrs.field(default=None, validator=optional_seconds)
     grace: float = attrs.field(default=GRACE, validator=seconds)
-    on_progress: Callable[[Progress], None] | None = None
+    on_progress: Callable[[Progress], None] | None = attrs.field(default=None, validator=_check_callback)
 
-    journal: Journal | None = None
+    journal: Journal | None = attrs.field(default=None, validator=_check_journal)
 
     def _engine(
         self, supply: Supply, sink: Sink, drain: Drain, keeper: Keeper | None, deadline: float | None
@@ -273,6 +286,11 @@ class OpenStream(AbstractAsyncContextManager[CancelStream]):
         refuse_single(share_ids)
         self._job, self._share_ids, self._life = job, share_ids, life
         self._exits = AsyncExitStack()
+
+    def __aiter__(self) -> NoReturn:
+        raise UsageError(
+            "open it first: `async with client.open_...(ids) as stream: async for outcome in stream`"
+        )
 
     async def __aenter__(self) -> CancelStream:
         drain = Drain(self._job.grace)

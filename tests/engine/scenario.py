@@ -131,6 +131,7 @@ class Watch:
         self.flying = 0
         self.begun_closed = 0
         self.closed = False
+        self.received: set[str] = set()
         self.told: dict[Status, int] = dict.fromkeys(Status, 0)
 
     async def middleware(self, request: Any, send: Any) -> Any:
@@ -140,10 +141,13 @@ class Watch:
         try:
             assert self.flying <= self.ceiling, "more in flight than the ceiling"
             assert self.begun_closed <= 1, "sent while the gate is closed"
-            return await send(request)
+            reply = await send(request)
         finally:
             self.flying -= 1
             self.begun_closed -= closed
+        if reply.status == 200:
+            self.received.add(request.trace_id)
+        return reply
 
     def hook(self, event: Any) -> None:
         if isinstance(event, PaceChanged):
@@ -239,7 +243,7 @@ async def play(scenario: Scenario, backend: str) -> None:
                     _check(result, emulator, before)
             assert watch.flying == 0
         assert emulator.settled(), "a socket is open after aclose"
-        _check_all(emulator, busy)
+        _check_all(emulator, busy, watch.received)
 
 
 def _prepare(emulator: Emulator, scenario: Scenario, ids: Sequence[str]) -> set[str]:
@@ -288,11 +292,11 @@ def _check(result: Result, emulator: Emulator, before: int) -> None:
     assert mine <= sum(count for status, count in result.counts.items() if status is not Status.NOT_SENT)
 
 
-def _check_all(emulator: Emulator, busy: set[str]) -> None:
+def _check_all(emulator: Emulator, busy: set[str], received: set[str]) -> None:
     """Of each call (the first part of a trace id): no id is sent again once it had a good answer."""
     answered: dict[str, set[str]] = defaultdict(set)
     for seen in emulator.log:
         call = (seen.trace_id or "")[:32]
         assert not answered[call] & set(seen.share_ids), "sent again after it was settled"
-        if seen.status == 200 and seen.fault is None:
+        if seen.fault is None and seen.trace_id in received:
             answered[call].update(set(seen.share_ids) - busy)

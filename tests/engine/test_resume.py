@@ -7,8 +7,19 @@ import time
 import anyio
 import pytest
 
-from koodrive_async import Journal, JournalFailed, Pace, RetryPolicy, Status
-from koodrive_async.testing import Chaos, dropped, lost_reply, throttled, unavailable
+from koodrive_async import Journal, JournalFailed, KooDriveError, Pace, RetryPolicy, Status
+from koodrive_async.testing import (
+    Chaos,
+    dropped,
+    forbidden,
+    lost_reply,
+    redirect,
+    refused,
+    throttled,
+    unauthorized,
+    unavailable,
+)
+from koodrive_async.testing import Status as Answered
 from tests.client.wire import some_ids
 from tests.conftest import QUICK
 from tests.engine.kit import always, asked, honest, script, statuses
@@ -103,6 +114,39 @@ async def test_passing_refusals_are_asked_again(make_koodrive, connect, journal)
         assert statuses(report) == {"cancelled": 299, "rejected": 1}
         report = await client.cancel(emulator.share_ids, journal=journal)
     assert statuses(report) == {"cancelled": 300}
+
+
+SAYS_NOTHING_OF_IDS = {
+    "401": unauthorized(),
+    "403": forbidden(),
+    "a redirect": redirect("https://elsewhere.invalid/"),
+    "404 of the gateway": refused("APIG.0101", status=404),
+    "404 without a body": Answered(404),
+    "405": Answered(405),
+    "413": Answered(413),
+    "400 for everything": refused("13000102"),
+    "429 for a day": throttled(86_400),
+}
+
+
+@leaking
+@pytest.mark.parametrize("fault", SAYS_NOTHING_OF_IDS)
+async def test_what_was_refused_without_a_look_at_the_ids_is_asked_again(
+    make_koodrive, connect, journal, fault
+):
+    emulator = make_koodrive(shares=600)
+    emulator.inject(lambda seen: SAYS_NOTHING_OF_IDS[fault] if seen.number > 2 else None)
+    async with connect(emulator) as client:
+        try:
+            report = await client.cancel(emulator.share_ids, journal=journal)
+        except KooDriveError as error:
+            report = error.report
+    assert report.counts[Status.CANCELLED] == 200
+    assert len(report.retryable_ids) == 400
+    emulator.behave()
+    async with connect(emulator) as client:
+        assert await client.cancel(emulator.share_ids, journal=journal)
+    assert emulator.cancelled_count == 600
 
 
 @leaking
