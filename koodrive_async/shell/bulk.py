@@ -298,8 +298,11 @@ class Engine:
             case Meaning.TRANSIENT if error.gave_up in ("attempts", "budget") and not piece.last:
                 self._agenda.postpone(piece)
             case Meaning.TRANSIENT | Meaning.REFUSED:
+                if len(piece.batch.ids) > 1:
+                    _says_nothing_of_ids(piece)
                 await self._settle([(piece.as_is(), piece.batch)])
             case _:
+                _says_nothing_of_ids(piece)
                 self._agenda.drop(piece)
                 self._fail(error)
 
@@ -365,10 +368,11 @@ class Engine:
         self._stopping = True
         left = list(self._agenda.left())
         if self._agenda.suspicion.hopeless:  # the refusal says nothing about these ids
-            refusals = [piece.trail.refused for piece in left]
-            for refusal in (*refusals, *(settlement.error for settlement, _ in self._accused)):
-                if refusal is not None:
-                    refusal.retryable = True
+            for piece in left:
+                _says_nothing_of_ids(piece)
+            for settlement, _ in self._accused:
+                if settlement.error is not None:
+                    settlement.error.retryable = True
         await self._settle(self._accused)
         asked = [piece for piece in left if piece.known or self._journal is None]
         await self._settle([(piece.as_is(), piece.batch) for piece in asked])
@@ -387,3 +391,9 @@ class Engine:
                 self._fail(error)
                 return dict.fromkeys(batch.ids, Settlement(Status.UNKNOWN, error=error.detached()))
         return outcomes
+
+
+def _says_nothing_of_ids(piece: Piece) -> None:
+    """A refusal of the whole request: under other circumstances these very ids may well go."""
+    if piece.trail.refused is not None:
+        piece.trail.refused.retryable = True

@@ -15,6 +15,8 @@ from typing import TypeVar
 
 import anyio
 
+from koodrive_async.core.errors import KooDriveError
+
 T = TypeVar("T")
 
 #: For calls that have no `grace` of their own, in seconds.
@@ -117,4 +119,6 @@ async def drained(run: Callable[[], Awaitable[T]], drain: Drain) -> T:
             raise
     if failures:
         raise failures[0]
+    if not results:
+        raise KooDriveError("the call was cancelled from inside, by a token provider or a middleware")
     return results[0]

@@ -158,11 +158,13 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - theirs
         for server in self.servers:
             server.close()
+        for _ in range(3):  # a connection accepted just now is not among the connections yet
+            await asyncio.sleep(0)
         tasks = set(self.server_state.tasks)
-        for protocol in list(self.server_state.connections):
-            protocol.wire.stopping = True  # type: ignore[union-attr]
-            protocol.transport.abort()
         for _ in range(1000):
+            for protocol in list(self.server_state.connections):
+                protocol.wire.stopping = True  # type: ignore[union-attr]
+                protocol.transport.abort()
             if not self.server_state.connections:
                 break
             await asyncio.sleep(0.001)
