@@ -147,6 +147,10 @@ class Auth:
                 made = AccessToken(check_header_value("the token of the provider", made))
         except KooDriveError as error:
             raise AuthFailed(f"the token provider failed: {error}") from error
+        except anyio.get_cancelled_exc_class():
+            if anyio.current_effective_deadline() == -math.inf:
+                raise  # it is this call that is cancelled
+            raise AuthFailed("the token provider was cancelled, though this call was not") from None
         except Exception as error:  # whatever a caller's function raises ends as one typed error for all
             text = scrub(str(error), (old or "",), limit=200)
             raise AuthFailed(f"the token provider failed: {type(error).__name__}: {text}") from error

@@ -10,6 +10,7 @@ import pytest
 from koodrive_async import Journal, JournalFailed, KooDriveError, Pace, RetryPolicy, Status
 from koodrive_async.testing import (
     Chaos,
+    Fault,
     dropped,
     forbidden,
     lost_reply,
@@ -291,8 +292,21 @@ def test_kill_9_a_hundred_times(make_koodrive, journal):
     assert killed_and_resumed(make_koodrive, journal, 100) > 20
 
 
-def test_a_second_process_is_refused_and_the_first_goes_on(make_koodrive, journal):
-    emulator = make_koodrive(shares=some_ids(500, 10**17), latency=0.3)
+class Held(Fault):
+    """Answers well, but not before it is told to."""
+
+    released = False
+
+    async def play(self, exchange):
+        while not Held.released:
+            await exchange.sleep(0.02)
+        await exchange.reply(exchange.act())
+
+
+def test_a_second_process_is_refused_and_the_first_goes_on(make_koodrive, journal, monkeypatch):
+    monkeypatch.setattr(Held, "released", False)
+    emulator = make_koodrive(shares=some_ids(500, 10**17))
+    emulator.inject(always(Held()))
     with run(emulator, journal, "asyncio", 500) as first:
         first.stdout.readline()
         while not emulator.requests:
@@ -301,6 +315,7 @@ def test_a_second_process_is_refused_and_the_first_goes_on(make_koodrive, journa
             _, complaints = second.communicate(timeout=60)
         assert second.returncode == 1
         assert "in use by another call or process" in complaints
+        Held.released = True
         first.communicate(timeout=60)
     assert first.returncode == 0
     assert set(asked(emulator).values()) == {1}

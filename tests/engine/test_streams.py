@@ -161,10 +161,10 @@ async def test_a_source_that_never_waits_starves_nobody(make_koodrive, connect):
     async with connect(emulator) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(others)
         async with client.open_cancel(repeating()) as stream:
-            assert [outcome.share_id async for outcome in stream] == ["1"]
+            assert {outcome.share_id async for outcome in stream} == {"1"}
         tasks.cancel_scope.cancel()
     assert turns >= 1_000
-    assert emulator.requests == 1
+    assert emulator.requests < 20
 
 
 # -- half-full batches ----------------------------------------------------------------------------
