@@ -7,12 +7,11 @@ reading on after that would skip as many. So whoever cancels while it reads gets
 
 from __future__ import annotations
 
-import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
@@ -22,6 +21,9 @@ from koodrive_async.core.inputs import whole
 from koodrive_async.core.models import ShareByMeLink
 from koodrive_async.core.pages import Page
 from koodrive_async.shell.pages import Listing, PageIterator, Source
+
+if TYPE_CHECKING:
+    import sqlite3
 
 #: Ids that are read back from the store at a time.
 _SLICE = 1_000
@@ -132,6 +134,8 @@ class CollectedIds(AsyncIterator[str]):
             store.close()
 
     async def _collect(self) -> sqlite3.Cursor:
+        import sqlite3  # who finds nothing need not load it
+
         self._store = store = sqlite3.connect("", isolation_level=None)
         store.execute("PRAGMA journal_mode = OFF")
         store.execute("PRAGMA synchronous = OFF")

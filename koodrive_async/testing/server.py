@@ -11,6 +11,7 @@ import asyncio
 import socket
 import struct
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import uvicorn
@@ -156,11 +157,17 @@ class _Server(uvicorn.Server):
         await self._stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - theirs
+        # A server of asyncio that is closed loses what it accepted just now (its socket stays open): so
+        # first nothing more is accepted, then those arrive, and only then it is closed.
+        with suppress(NotImplementedError):  # Windows accepts without a selector
+            for listening in (sock for server in self.servers for sock in server.sockets):
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+        tasks = set(self.server_state.tasks)
+        arriving = asyncio.all_tasks() - tasks - {asyncio.current_task()}
+        if arriving:
+            await asyncio.wait(arriving, timeout=_PATIENCE)
         for server in self.servers:
             server.close()
-        for _ in range(3):  # a connection accepted just now is not among the connections yet
-            await asyncio.sleep(0)
-        tasks = set(self.server_state.tasks)
         for _ in range(1000):
             for protocol in list(self.server_state.connections):
                 protocol.wire.stopping = True  # type: ignore[union-attr]

@@ -41,9 +41,16 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read everything, ask what shall happen, let it happen."""
-        body = await _read(receive)
-        if body is None:
-            return
+        wire = scope.get("state", {}).get(WIRE)
+        try:
+            body = await _read(receive)
+            if body is not None:
+                await self._serve(self._exchange(scope, body, receive, send))
+        except asyncio.CancelledError:
+            if wire is None or not wire.stopping:
+                raise
+
+    def _exchange(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> Exchange:
         path, query = scope.get("raw_path") or scope["path"].encode("utf-8"), scope["query_string"]
         client = scope.get("client")
         seen = RequestSeen(
@@ -57,21 +64,15 @@ class Endpoint:
             monotonic=time.monotonic(),
             connection=tuple(client) if client else None,
         )
-        wire = scope.get("state", {}).get(WIRE)
-        exchange = Exchange(
+        return Exchange(
             world=self._world,
             operation=self._operation,
             seen=seen,
             params=scope["path_params"],
             receive=receive,
             send=send,
-            wire=wire,
+            wire=scope.get("state", {}).get(WIRE),
         )
-        try:
-            await self._serve(exchange)
-        except asyncio.CancelledError:
-            if wire is None or not wire.stopping:
-                raise
 
     async def _serve(self, exchange: Exchange) -> None:
         world, seen = self._world, exchange.seen

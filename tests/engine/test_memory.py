@@ -35,9 +35,8 @@ def growth(source, backend, few, many):
         return peak(environment, source, many, backend) - peak(environment, source, few, backend)
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_stream_is_flat(backend):
-    assert growth(STREAM, backend, 2_000, 30_000) < 2 * 2**20
+def test_a_stream_is_flat():
+    assert growth(STREAM, "asyncio", 2_000, 22_000) < 1.4 * 2**20
 
 
 @pytest.mark.heavy

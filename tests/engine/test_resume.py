@@ -284,7 +284,7 @@ def killed_and_resumed(make_koodrive, journal, rounds):
 
 
 def test_kill_9_at_any_moment(make_koodrive, journal):
-    assert killed_and_resumed(make_koodrive, journal, 10)
+    assert killed_and_resumed(make_koodrive, journal, 4)
 
 
 @pytest.mark.heavy

@@ -639,7 +639,7 @@ def test_kill_9_at_any_moment(journal):
     chance = random.Random()
     start = 0
 
-    for turn in range(10):
+    for turn in range(4):
         backend = ("asyncio", "trio")[turn % 2]
         with script(KILLED, journal.path, start, backend) as process:
             assert process.stdout is not None
@@ -744,7 +744,7 @@ async def test_a_native_cancellation(journal):
                 await keeper.settle([(OK, ids(100, number * 100))])
                 done.append(number)
 
-    for turn in range(10):
+    for turn in range(4):
         done: list[int] = []
         task = asyncio.get_running_loop().create_task(forever())
         await asyncio.sleep(0.01 + turn * 0.003)
