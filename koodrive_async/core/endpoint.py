@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 import attrs
@@ -10,6 +11,8 @@ import attrs
 from koodrive_async.core.errors import ConfigurationError
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+#: A name, or an address; a backslash, say, is a path to some and part of the host to others.
+_NAME = re.compile(r"(?=.*[a-z0-9])[a-z0-9._-]+|[0-9a-f.]*:[0-9a-f:.]+(%[a-z0-9._-]+)?")
 _LIKE = "the endpoint must be an https URL such as 'https://intl.myhuaweicloud-koodrive.com'"
 
 
@@ -42,8 +45,8 @@ class Endpoint:
             port = parts.port
         except ValueError:
             raise ConfigurationError(_LIKE) from None
-        hostname = parts.hostname
-        if parts.scheme not in _DEFAULT_PORTS or not hostname or not hostname.strip("."):
+        hostname = parts.hostname or ""
+        if parts.scheme not in _DEFAULT_PORTS or not _NAME.fullmatch(hostname):
             raise ConfigurationError(_LIKE)
         if parts.username is not None or parts.query or parts.fragment or parts.path not in ("", "/"):
             raise ConfigurationError("the endpoint is scheme and host only: no user, path, query or fragment")

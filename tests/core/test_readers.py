@@ -69,7 +69,7 @@ def well_made(value) -> bool:
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(value=_replies)
 def test_any_reply_is_a_value_or_a_bad_reply(name, value):
     read, cls = READERS[name]
