@@ -38,7 +38,7 @@ from koodrive_async.shell.sender import Sender
 from koodrive_async.shell.stream import CancelStream, Job, OpenStream
 from koodrive_async.shell.supply import ShareIds
 from koodrive_async.shell.trail import Ask
-from koodrive_async.shell.transport import Wire
+from koodrive_async.shell.wires import Wire
 
 T = TypeVar("T")
 

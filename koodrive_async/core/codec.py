@@ -1,14 +1,12 @@
-"""Bytes to values, tolerantly; values to bytes, exactly. The only file that knows cattrs.
+"""JSON objects to values, tolerantly. The only file that knows cattrs.
 
 Tolerant: field types drift between versions of the pages, so numbers that come as strings (and
 the other way round) are read, unknown fields kept, fields of a wrong shape left at their default.
-Strict: what could be misread (NaN, repeated names, lone surrogates, nesting without end) is a
-`BadReply`. Refuses to judge what a code means; that is ``verdict``'s.
+Refuses to judge what a code means; that is ``verdict``'s.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,89 +17,14 @@ import attrs
 import cattrs
 
 from koodrive_async.core.errors import BadReply
+from koodrive_async.core.jsontext import Json
 from koodrive_async.core.models import CancelReply, ShareSubResponse, SubResponses
-from koodrive_async.core.secrets import EXCERPT, scrub
 
 T = TypeVar("T")
-Json = dict[str, Any]
 
 #: Longer than any code seen; a number of thousands of digits is no code.
 _LONGEST_CODE = 64
 _INTEGER = re.compile(r"-?[0-9]{1,64}", re.ASCII)
-
-
-# -- JSON -----------------------------------------------------------------------------------------
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> Json:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return made
-
-
-_strictly = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_distinct).decode
-_quickly = json.JSONDecoder(parse_constant=_refuse_constant).decode
-
-
-def _decode(text: str) -> Any:
-    made = _quickly(text)
-    return made if _surely_distinct(made, text) else _strictly(text)
-
-
-def _surely_distinct(made: Any, text: str) -> bool:
-    """Whether no name stands twice in one object, by a proof that is cheap for the hot reply.
-
-    A colon follows each name, so there are at least as many colons as names, repeated ones included: where
-    as many names were kept as there are colons, none was lost. False means that it is not known.
-    """
-    if type(made) is not dict:
-        return False
-    names = len(made)
-    for value in made.values():
-        if type(value) is list and set(map(type, value)) == {dict}:
-            names += sum(map(len, value))
-    return names == text.count(":")
-
-
-#: What is looked at to show `EXCERPT` characters of it: a secret that is cut there must go whole.
-_LONGEST_EXCERPT = 16 * 1024
-
-
-def parse_object(body: bytes) -> Json:
-    """The JSON object of a body.
-
-    Raises:
-        BadReply: No JSON, no object, or JSON that could be misread.
-    """
-    try:
-        made = _decode(body.decode("utf-8-sig"))
-        if b"\\ud" in body or b"\\uD" in body:
-            json.dumps(made, ensure_ascii=False).encode()  # refuses lone surrogates
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
-        what = "an empty body" if not body.strip() else f"not the JSON expected ({reason})"
-        raise BadReply(what) from None
-    if not isinstance(made, dict):
-        raise BadReply(f"a JSON {type(made).__name__} instead of an object")
-    return made
-
-
-def excerpt(body: bytes, secrets: tuple[str, ...] = ()) -> str:
-    """The beginning of a body, fit to be shown."""
-    return scrub(body[:_LONGEST_EXCERPT].decode("utf-8", "replace"), secrets, limit=EXCERPT)
-
-
-def dump(value: Mapping[str, Any]) -> bytes:
-    """Compact UTF-8 JSON: the exact bytes that are hashed and sent."""
-    return _encode(value).encode()
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 # -- codes and messages ---------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from koodrive_async.core.batching import check_text
-from koodrive_async.core.codec import camel, dump
+from koodrive_async.core.codec import camel
 from koodrive_async.core.errors import UsageError
+from koodrive_async.core.jsontext import dump
 from koodrive_async.core.models import SharePermission
 from koodrive_async.core.objects import LinkAccess, TaskTarget, TaskType
 

@@ -7,7 +7,7 @@ for again, alone. Refuses to guess.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
@@ -71,18 +71,8 @@ def pair(
     """
     subs = reply.sub_responses or ()
     oddities: list[str] = []
-    groups: dict[tuple[str, str], list[int]] = {}
-    missing: list[int] = []
-    for index, (code, message) in enumerate(_answers(ids, subs, oddities)):
-        if code is None:
-            missing.append(index)
-            continue
-        key = (code, message)
-        group = groups.get(key)
-        if group is None:
-            groups[key] = [index]
-        else:
-            group.append(index)
+    answers = _answers(ids, subs, oddities)
+    groups, missing = _grouped(answers)
     settled: list[tuple[Settlement, Sequence[int]]] = []
     again: list[tuple[Settlement, Sequence[int]]] = []
     for (code, message), indices in groups.items():
@@ -92,14 +82,30 @@ def pair(
     return Pairing(settled=settled, missing=missing, again=again, oddities=oddities)
 
 
+def _grouped(
+    answers: Sequence[tuple[str | None, str]],
+) -> tuple[Mapping[tuple[str, str], Sequence[int]], Sequence[int]]:
+    """The indices of equal answers together; and those of ids without an answer."""
+    if answers and answers[0][0] is not None and answers.count(answers[0]) == len(answers):
+        return {answers[0]: list(range(len(answers)))}, ()  # type: ignore[dict-item]  # all alike: mypy sees no pair of texts
+    groups: dict[tuple[str, str], list[int]] = {}
+    missing: list[int] = []
+    for index, (code, message) in enumerate(answers):
+        if code is None:
+            missing.append(index)
+        else:
+            groups.setdefault((code, message), []).append(index)
+    return groups, missing
+
+
 def _answers(
     ids: Sequence[str], subs: Sequence[ShareSubResponse], oddities: list[str]
-) -> Iterable[tuple[str | None, str]]:
+) -> Sequence[tuple[str | None, str]]:
     """Code and message for each id in turn; no code where there is none for it."""
     if isinstance(subs, SubResponses) and subs.share_ids == tuple(ids):
-        return zip(subs.codes, subs.messages, strict=True)  # as asked: what nearly every reply is
+        return list(zip(subs.codes, subs.messages, strict=True))  # as asked: what nearly every reply is
     found = _by_position(ids, subs, oddities) if _nameless(subs) else _by_id(ids, subs, oddities)
-    return ((None, "") if sub is None else (sub.code, sub.message) for sub in found)
+    return [(None, "") if sub is None else (sub.code, sub.message) for sub in found]
 
 
 def _nameless(subs: Sequence[ShareSubResponse]) -> bool:

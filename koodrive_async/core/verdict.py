@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from koodrive_async.core.codec import Envelope, excerpt, has_sub_responses, parse_object, read_envelope
+from koodrive_async.core.codec import Envelope, has_sub_responses, read_envelope
 from koodrive_async.core.errors import (
     ApiError,
     AuthFailed,
@@ -31,6 +31,7 @@ from koodrive_async.core.errors import (
     Throttled,
     TransportFailure,
 )
+from koodrive_async.core.jsontext import excerpt, parse_object
 from koodrive_async.core.secrets import scrub
 from koodrive_async.core.skew import refused_for_date
 from koodrive_async.core.times import parse_time

@@ -18,9 +18,10 @@ import attrs
 from anyio.abc import TaskGroup
 
 from koodrive_async.core.batching import Batch
-from koodrive_async.core.codec import dump, read_cancel_reply
+from koodrive_async.core.codec import read_cancel_reply
 from koodrive_async.core.errors import KooDriveError, NotFound, Throttled
 from koodrive_async.core.events import BatchSettled
+from koodrive_async.core.jsontext import dump
 from koodrive_async.core.models import CancelReply
 from koodrive_async.core.operations import Operation
 from koodrive_async.core.outcomes import UNSENT, Settlement, Status, count_statuses

@@ -37,7 +37,7 @@ from koodrive_async.shell.drain import Drain, drained
 from koodrive_async.shell.gate import Gate
 from koodrive_async.shell.sender import Sender
 from koodrive_async.shell.trail import Ask
-from koodrive_async.shell.transport import Wire
+from koodrive_async.shell.transport import HttpxWire
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class _Doorway:
         async def with_headers(request: Request, send: Send) -> Reply:
             return await send(request.with_headers(*headers))
 
-        wire = Wire(self.endpoint, self.network)
+        wire = HttpxWire(self.endpoint, self.network)
         gate = Gate(PublicAccess(self.agent_name), Pace(concurrency=1))
         caller = Caller(Sender(wire, Clock(), gate, _TIMEOUT, (with_headers,)), _RETRY)
         ask = Ask(operation, operation.url_path(), read, body=body, secrets=tuple(secrets))

@@ -25,7 +25,7 @@ from koodrive_async.shell.hooks import tell
 from koodrive_async.shell.log import say
 from koodrive_async.shell.middleware import chain
 from koodrive_async.shell.trail import Ask, Trail, kept
-from koodrive_async.shell.transport import Wire
+from koodrive_async.shell.wires import Wire
 
 T = TypeVar("T")
 

@@ -234,7 +234,7 @@ class _Once:
 # -- one request ----------------------------------------------------------------------------------
 
 
-class Wire:
+class HttpxWire:
     """The way to the service; one per client, shared by all its calls."""
 
     def __init__(self, endpoint: Endpoint, network: Network, http: httpx.AsyncClient | None = None) -> None:

@@ -276,10 +276,10 @@ def highest() -> float:
 @pytest.mark.heavy
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("cursor", ["stable", "offset"])
-async def test_memory_is_flat_for_a_hundred_thousand(make_koodrive, anyio_backend, cursor):
-    """Without tracemalloc, which would take most of the time. The models of all shares would be 400 MB."""
+async def test_memory_is_flat_for_sixty_thousand(make_koodrive, anyio_backend, cursor):
+    """Without tracemalloc, which would take most of the time. The models of all shares would be 240 MB."""
     warm_up = make_koodrive(shares=2_000, cursor=cursor, max_log=10)
-    emulator = make_koodrive(shares=100_000, cursor=cursor, max_log=10)
+    emulator = make_koodrive(shares=60_000, cursor=cursor, max_log=10)
     async with client_of(warm_up, pace=BUSY) as client:
         await cancel_all_but_three(warm_up, client)
     before = highest()

@@ -10,8 +10,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from koodrive_async.core import errors
-from koodrive_async.core.codec import Envelope, parse_object, read_envelope
+from koodrive_async.core.codec import Envelope, read_envelope
 from koodrive_async.core.errors import ConnectionLost, InvalidRequest, KooDriveError, Sent, Throttled
+from koodrive_async.core.jsontext import parse_object
 from koodrive_async.core.objects import ShareFile, ShareTask
 from koodrive_async.core.outcomes import ShareOutcome, Status
 from koodrive_async.core.pages import MalformedItem, Page

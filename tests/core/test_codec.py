@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 
 from koodrive_async.core.codec import (
     camel,
-    dump,
-    excerpt,
     has_sub_responses,
-    parse_object,
     read_cancel_reply,
     read_code,
     read_envelope,
@@ -21,6 +18,7 @@ from koodrive_async.core.codec import (
     read_text,
 )
 from koodrive_async.core.errors import BadReply
+from koodrive_async.core.jsontext import dump, excerpt, parse_object
 from koodrive_async.core.models import CommonShareLink, SharePermission, ShareSubResponse
 from koodrive_async.core.secrets import EXCERPT
 from tests.core.builders import as_bytes, encodable, envelope, json_values, wild_replies

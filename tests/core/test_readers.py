@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koodrive_async.core import codec, models, objects, readers, received
-from koodrive_async.core.codec import camel, parse_object, read_envelope
+from koodrive_async.core.codec import camel, read_envelope
 from koodrive_async.core.errors import BadReply
+from koodrive_async.core.jsontext import parse_object
 from koodrive_async.core.models import ShareByMeLink, ShareByMeLinkDetail
 from koodrive_async.core.objects import DownloadUrl, LinkAccess, SessionInfo, ShareFile, ShareTask
 from koodrive_async.core.received import ShareWithMeLink
