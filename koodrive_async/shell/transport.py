@@ -107,8 +107,11 @@ class _Lease(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         try:
-            with anyio.move_on_after(_CLOSING, shield=True):
-                await self._stream.aclose()
+            if self._whole:
+                await self._stream.aclose()  # nothing to wait for
+            else:
+                with anyio.move_on_after(_CLOSING, shield=True):
+                    await self._stream.aclose()
         finally:
             spoilt = not self._whole or self._slot.holds_leftovers()
             await self._slots.release(self._slot, spoilt=spoilt)
