@@ -36,6 +36,8 @@ def emulator(make_koodrive):
 
 
 INTERRUPTED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may ignore it
 async def main():
     async with make() as client:
         print("go", flush=True)
