@@ -36,7 +36,7 @@ def growth(source, backend, few, many):
 
 
 def test_a_stream_is_flat():
-    assert growth(STREAM, "asyncio", 2_000, 22_000) < 1.4 * 2**20
+    assert growth(STREAM, "asyncio", 2_000, 14_000) < 0.9 * 2**20
 
 
 @pytest.mark.heavy
