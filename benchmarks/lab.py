@@ -12,10 +12,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 RESULTS = Path(__file__).parent / "results"
 BATCH = 100
+Case = TypeVar("Case")
 
 
 def pin(core: int) -> None:
@@ -79,16 +80,16 @@ class Stopwatch:
 
 
 def in_turns(
-    names: Iterable[str], repeat: int, measure: Callable[[str], Mapping[str, float]]
-) -> dict[str, dict[str, float]]:
+    cases: Iterable[Case], repeat: int, measure: Callable[[Case], Mapping[str, float]]
+) -> dict[Case, dict[str, float]]:
     """Every candidate once, then all again: what else the machine does hits all of them. Medians."""
-    runs: dict[str, list[Mapping[str, float]]] = {name: [] for name in names}
+    runs: dict[Case, list[Mapping[str, float]]] = {case: [] for case in cases}
     for turn in range(repeat):
-        for name in runs if turn % 2 == 0 else reversed(runs):
-            runs[name].append(measure(name))
+        for case in runs if turn % 2 == 0 else reversed(runs):
+            runs[case].append(measure(case))
     return {
-        name: {key: statistics.median(run[key] for run in done) for key in done[0]}
-        for name, done in runs.items()
+        case: {key: statistics.median(run[key] for run in done) for key in done[0]}
+        for case, done in runs.items()
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from benchmarks.clients import CANDIDATES
@@ -41,21 +42,20 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="write no results")
     options = parser.parse_args()
     pin(0)
-    results: dict[str, dict[str, dict[str, float]]] = {}
     with Server() as server:
-        for concurrency in options.concurrency:
+
+        def one(case: tuple[int, str]) -> Mapping[str, float]:
+            concurrency, name = case
+            _, _, before = server.counts()
             batches = max(options.batches, 4 * concurrency)
+            measured = asyncio.run(measure(name, server.url, concurrency, batches))
+            good, _, after = server.counts()
+            return {**measured, "server_us": (after - before) / good * 1e6}
 
-            def one(name: str, concurrency: int = concurrency, batches: int = batches) -> Mapping[str, float]:
-                server.counts()
-                _, _, before = server.counts()
-                measured = asyncio.run(measure(name, server.url, concurrency, batches))
-                good, _, after = server.counts()
-                return {**measured, "server_us": (after - before) / good * 1e6}
-
-            results[str(concurrency)] = in_turns(options.only, options.repeat, one)
-            for name, result in results[str(concurrency)].items():
-                print(concurrency, name, {key: round(value) for key, value in result.items()}, flush=True)
+        found = in_turns(list(product(options.concurrency, options.only)), options.repeat, one)
+    results = {
+        str(level): {name: found[level, name] for name in options.only} for level in options.concurrency
+    }
     rows = [
         [name, *(f"{results[level][name]['cpu_us']:,.0f}" for level in results)]
         + [f"{results[level][OURS]['cpu_us'] / results[level][name]['cpu_us']:.2f}" for level in results]

@@ -1,9 +1,10 @@
 """Sends one request and reads its whole reply. The only file that imports httpx.
 
-Under the one `httpx.AsyncClient` lies a transport of slots, each of a single connection: httpx's
-own pool looks at every connection on every request (nine times the cost at 64 connections) and
-loses places for ever when requests are cancelled (httpcore issue 1093). A slot is taken last in,
-first out; one that was spoilt is thrown away; one idle too long is closed.
+Requests go through slots, each an `httpx.AsyncHTTPTransport` of a single connection: httpx's own
+pool looks at every connection on every request (nine times the cost at 64 connections) and loses
+places for ever when requests are cancelled (httpcore issue 1093). A slot is taken last in, first
+out; one that was spoilt is thrown away; one idle too long is closed. An `httpx.AsyncClient` stands
+above them only where the user brings it: its cookies, redirects and hooks are a tenth of the cost.
 Refuses to retry, to follow redirects, and to judge a reply.
 """
 
@@ -13,7 +14,6 @@ import logging
 import ssl
 import time
 import urllib.request
-from collections.abc import AsyncIterator
 from typing import Self
 
 import anyio
@@ -93,35 +93,11 @@ class _Slot:
             await self.transport.aclose()
 
 
-class _Lease(httpx.AsyncByteStream):
-    """A reply's body; gives its slot back when it is closed."""
-
-    def __init__(self, slots: SlotTransport, slot: _Slot, stream: httpx.AsyncByteStream) -> None:
-        self._slots, self._slot, self._stream = slots, slot, stream
-        self._whole = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            yield chunk
-        self._whole = True
-
-    async def aclose(self) -> None:
-        try:
-            if self._whole:
-                await self._stream.aclose()  # nothing to wait for
-            else:
-                with anyio.move_on_after(_CLOSING, shield=True):
-                    await self._stream.aclose()
-        finally:
-            spoilt = not self._whole or self._slot.holds_leftovers()
-            await self._slots.release(self._slot, spoilt=spoilt)
-
-
 def _no_header_blocks(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG
 
 
-class SlotTransport(httpx.AsyncBaseTransport):
+class _Slots:
     """Any number of slots; who may send at the same time is the gate's business, not ours.
 
     Shared by all calls of a client: a slot belongs to one request at a time.
@@ -161,31 +137,29 @@ class SlotTransport(httpx.AsyncBaseTransport):
             )
         )
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send on the slot that was used last."""
+    async def exchange(
+        self, request: httpx.Request, departure: Departure, limit: int
+    ) -> tuple[httpx.Response, bytes]:
+        """Send on the slot that was used last; the reply and its whole body."""
         try:
             slot = self._idle.pop() if self._idle else self._new()
         except OSError as error:  # no file descriptor left to read the certificates with
             raise httpx.ConnectError(str(error)) from error
-        departure: Departure = request.extensions["koodrive.departure"]
         departure.reused = departure.left = slot.served > 0
         if not departure.left:
             request.extensions["trace"] = departure.watch
         slot.served += 1
+        spoilt = True
         try:
             response = await slot.transport.handle_async_request(request)
-        except BaseException:
-            await slot.aclose()
-            raise
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        return httpx.Response(
-            response.status_code,
-            headers=response.headers,
-            stream=_Lease(self, slot, response.stream),
-            extensions=response.extensions,
-        )
+            body = await _read(response, limit)
+            await response.aclose()
+            spoilt = slot.holds_leftovers()
+        finally:
+            await self._release(slot, spoilt=spoilt)
+        return response, body
 
-    async def release(self, slot: _Slot, *, spoilt: bool) -> None:
+    async def _release(self, slot: _Slot, *, spoilt: bool) -> None:
         """Take a slot back, and close those that were idle for too long."""
         now = time.monotonic()
         if spoilt or self._closed:
@@ -201,6 +175,27 @@ class SlotTransport(httpx.AsyncBaseTransport):
         self._closed = True
         while self._idle:
             await self._idle.pop().aclose()
+
+
+class _Lent:
+    """A client that the user brought: used as it is, and never closed."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def exchange(
+        self, request: httpx.Request, departure: Departure, limit: int
+    ) -> tuple[httpx.Response, bytes]:
+        """The reply and its whole body."""
+        departure.left = True  # it does not tell
+        response = await self._http.send(request, stream=True, auth=None, follow_redirects=False)
+        try:
+            return response, await _read(response, limit)
+        finally:
+            await response.aclose()
+
+    async def aclose(self) -> None:
+        """Leave it open."""
 
 
 class _Body(httpx.AsyncByteStream):
@@ -248,10 +243,7 @@ class HttpxWire:
         self._url = httpx.URL(str(endpoint))
         self._urls: dict[str, httpx.URL] = {}
         self._limit = network.max_reply_bytes
-        self._borrowed = http is not None
-        self._http = http or httpx.AsyncClient(
-            transport=SlotTransport(endpoint, network), trust_env=False, follow_redirects=False
-        )
+        self._way = _Slots(endpoint, network) if http is None else _Lent(http)
 
     async def send(self, request: Request, timeout: Timeout, departure: Departure) -> Reply:  # noqa: ASYNC109 - httpx's
         """Send a request and read the whole reply.
@@ -266,15 +258,9 @@ class HttpxWire:
             BadReply: A reply that is too large or coded in a way that was not asked for.
         """
         built = self._build(request, timeout)
-        built.extensions["koodrive.departure"] = departure
-        departure.left = self._borrowed  # whose client does not tell
         sent_at = time.monotonic()
         try:
-            response = await self._http.send(built, stream=True, auth=None, follow_redirects=False)
-            try:
-                body = await _read(response, self._limit)
-            finally:
-                await response.aclose()
+            response, body = await self._way.exchange(built, departure, self._limit)
         except httpx.TransportError as error:
             raise _failure(error, departure) from None
         return Reply(
@@ -315,8 +301,7 @@ class HttpxWire:
 
     async def aclose(self) -> None:
         """Close what is ours; a borrowed client stays open."""
-        if not self._borrowed:
-            await self._http.aclose()
+        await self._way.aclose()
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
