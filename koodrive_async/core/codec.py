@@ -123,16 +123,14 @@ def _read_columns(listed: Sequence[Any]) -> SubResponses | None:
     """What nearly every reply is, read without a look at each item; None where some item is unusual."""
     try:
         ids, codes, messages = zip(*map(_FIELDS, listed), strict=True)
-        kinds = tuple(map(type, codes))
-        different = set(zip(codes, kinds, strict=True))
     except (KeyError, TypeError, ValueError):
         return None
     if not set(map(type, ids)) == set(map(type, messages)) == {str} or "" in messages:
         return None
-    read = {key: read_code(key[0]) for key in different}
-    if len(read) == 1:
-        return SubResponses(ids, tuple(read.values()) * len(ids), messages)
-    return SubResponses(ids, tuple(map(read.__getitem__, zip(codes, kinds, strict=True))), messages)
+    if set(map(type, codes)) not in ({str}, {int}):
+        return None
+    read = {code: read_code(code) for code in set(codes)}
+    return SubResponses(ids, tuple(map(read.__getitem__, codes)), messages)
 
 
 def _read_sub(item: Json) -> ShareSubResponse:
