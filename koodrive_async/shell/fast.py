@@ -38,6 +38,14 @@ from koodrive_async.shell.departure import Departure
 _CONNECTING = "client error (Connect)"
 
 
+#: A day: what a duration of Rust's can hold without doubt.
+_LONGEST = 86_400.0
+
+
+def _duration(seconds: float) -> timedelta:
+    return timedelta(seconds=min(seconds, _LONGEST))
+
+
 class FastWire:
     """The way to the service; in place of ``transport.HttpxWire``.
 
@@ -63,9 +71,9 @@ class FastWire:
                 raise ConfigurationError("the fast transport runs on asyncio only; use the default one")
             client = self._clients[connect, read] = (
                 ClientBuilder()
-                .connect_timeout(timedelta(seconds=connect))
-                .read_timeout(timedelta(seconds=read))
-                .pool_idle_timeout(timedelta(seconds=self._network.keepalive_expiry))
+                .connect_timeout(_duration(connect))
+                .read_timeout(_duration(read))
+                .pool_idle_timeout(_duration(self._network.keepalive_expiry))
                 .follow_redirects(False)
                 .referer(False)
                 .gzip(False)
@@ -100,7 +108,7 @@ class FastWire:
                 .request(request.method, self._base + request.target)
                 .headers([("Host", self.endpoint.host), *request.headers])
                 # Ours comes first; should a request that was cut linger in the other runtime, it ends then.
-                .timeout(timedelta(seconds=min(timeout.total + 1.0, _LONGEST)))
+                .timeout(_duration(timeout.total + 1.0))
             )
             if request.body:
                 asked = asked.body_bytes(request.body)
@@ -122,10 +130,6 @@ class FastWire:
         """Close all connections; idle ones go when the last reference to their client does."""
         while self._clients:
             await self._clients.popitem()[1].close()
-
-
-#: A day: what a duration of Rust's can hold without doubt.
-_LONGEST = 86_400.0
 
 
 async def _read(response: Response, limit: int) -> bytes:

@@ -15,6 +15,7 @@ from koodrive_async import (
     Pace,
     RetryPolicy,
     Sent,
+    Timeout,
 )
 from koodrive_async.testing import BlackHole, lost_reply
 from tests.support.blackhole import closed_port
@@ -36,6 +37,16 @@ async def test_it_cancels(make_koodrive, connect, anyio_backend):
     assert emulator.cancelled == set(emulator.share_ids)
     assert emulator.connections_opened <= 4 + 1  # one was lost
     assert emulator.settled()
+
+
+@ON_ASYNCIO
+@pytest.mark.parametrize("long", [90_000.0, 1e18])
+async def test_time_limits_beyond_all_measure(make_koodrive, connect, anyio_backend, long):
+    emulator = make_koodrive(shares=10)
+    forever = Timeout(connect=long, read=long, write=long, pool=long, total=long)
+    network = Network(keepalive_expiry=long)
+    async with connect(emulator, transport="fast", timeout=forever, network=network) as client:
+        assert await client.cancel(emulator.share_ids)
 
 
 @ON_ASYNCIO
