@@ -19,7 +19,7 @@ def test_every_id_ends_in_one_honest_outcome(backend, scenario):
 
 @pytest.mark.heavy
 @BACKENDS
-@settings(max_examples=120, deadline=None, suppress_health_check=QUIETLY)
+@settings(max_examples=80, deadline=None, suppress_health_check=QUIETLY)
 @given(scenario=SCENARIOS)
 def test_every_id_ends_in_one_honest_outcome_however_long_one_looks(backend, scenario):
     anyio.run(play, scenario, backend, backend=backend)

@@ -288,8 +288,8 @@ def test_kill_9_at_any_moment(make_koodrive, journal):
 
 
 @pytest.mark.heavy
-def test_kill_9_fifty_times(make_koodrive, journal):
-    assert killed_and_resumed(make_koodrive, journal, 50) > 10
+def test_kill_9_many_times(make_koodrive, journal):
+    assert killed_and_resumed(make_koodrive, journal, 25) > 5
 
 
 class Held(Fault):

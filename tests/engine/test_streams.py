@@ -164,7 +164,7 @@ async def test_a_source_that_never_waits_starves_nobody(make_koodrive, connect):
             assert {outcome.share_id async for outcome in stream} == {"1"}
         tasks.cancel_scope.cancel()
     assert turns >= 1_000
-    assert emulator.requests < 20
+    assert emulator.requests < 200  # of 2,000; how many half-full ones are sent is a matter of time
 
 
 # -- half-full batches ----------------------------------------------------------------------------
