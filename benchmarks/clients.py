@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest import mock
 
 from benchmarks.lab import BATCH
 
@@ -42,19 +43,18 @@ async def ours(url: str, concurrency: int, **options: Any) -> AsyncIterator[Run]
     from koodrive_async import AppCredentials, AsyncShareClient, Pace
     from koodrive_async.core import jsontext
 
-    credentials = AppCredentials("app", "secret", "u")
-    reader = jsontext._fast_loads  # the extra is installed here: the default install has no orjson
-    if "transport" not in options:
-        jsontext._fast_loads = None
-    async with AsyncShareClient(url, credentials, pace=Pace(concurrency=concurrency), **options) as client:
+    credentials, pace = AppCredentials("app", "secret", "u"), Pace(concurrency=concurrency)
+    # The extra is installed here; the default install has no orjson.
+    reader = jsontext._fast_loads if "transport" in options else None
+    with mock.patch.object(jsontext, "_fast_loads", reader):
+        async with AsyncShareClient(url, credentials, pace=pace, **options) as client:
 
-        async def run(ids: list[str]) -> None:
-            report = await client.cancel(ids)
-            assert report
-            assert len(report) == len(ids)
+            async def run(ids: list[str]) -> None:
+                report = await client.cancel(ids)
+                assert report
+                assert len(report) == len(ids)
 
-        yield run
-    jsontext._fast_loads = reader
+            yield run
 
 
 def ours_fast(url: str, concurrency: int) -> Any:

@@ -17,7 +17,7 @@ FIRST = """
 import asyncio, sys
 from koodrive_async import AppCredentials, AsyncShareClient
 async def main():
-    async with AsyncShareClient(sys.argv[1], AppCredentials("app", "secret", "u"){}) as client:
+    async with AsyncShareClient(sys.argv[1], AppCredentials("app", "secret", "u")) as client:
         assert await client.cancel(["340000000000000001"])
 asyncio.run(main())
 """
@@ -26,7 +26,7 @@ CASES = {
     "its five dependencies": "import anyio, attrs, cattrs, httpx, tenacity",
     "koodrive_async": "import koodrive_async",
     "its client": "from koodrive_async import AsyncShareClient",
-    "first answer": FIRST.format(""),
+    "first answer": FIRST,
     "first answer, httpx": (
         "import asyncio, sys, httpx\n"
         "async def main():\n"

@@ -50,18 +50,12 @@ def _read_fast(body: bytes) -> Json | None:
         made = _fast_loads(body)
     except ValueError:
         return None
-    if type(made) is not dict:
+    rows = _rows(made, body.count(b":"))
+    if rows is None:
         return None
-    names, kinds = len(made), set(map(type, made.values()))
-    if list in kinds:
-        kinds.discard(list)
-        for items in made.values():
-            if type(items) is list:
-                if not items or set(map(type, items)) != {dict}:
-                    return None
-                names += sum(map(len, items))
-                kinds.update(map(type, chain.from_iterable(map(dict.values, items))))
-    return made if kinds <= _ALIKE and names == body.count(b":") else None
+    kinds = set(map(type, made.values())) - {list}
+    kinds.update(map(type, chain.from_iterable(map(dict.values, rows))))
+    return made if kinds <= _ALIKE else None
 
 
 #: Kinds of values that both readers make of the same texts.
@@ -70,22 +64,24 @@ _ALIKE = {str, int, bool, type(None)}
 
 def _decode(text: str) -> Any:
     made = _quickly(text)
-    return made if _surely_distinct(made, text) else _strictly(text)
+    return made if _rows(made, text.count(":")) is not None else _strictly(text)
 
 
-def _surely_distinct(made: Any, text: str) -> bool:
-    """Whether no name stands twice in one object, by a proof that is cheap for the hot reply.
+def _rows(made: Any, colons: int) -> list[Json] | None:
+    """The objects in the lists of an object; None unless it is sure that no name stood twice in any of them.
 
-    A colon follows each name, so there are at least as many colons as names, repeated ones included: where
-    as many names were kept as there are colons, none was lost. False means that it is not known.
+    The proof is cheap for the hot reply. A colon follows each name, so there are at least as many colons as
+    names, repeated ones included: where as many names were kept as there are colons, none was lost.
     """
     if type(made) is not dict:
-        return False
-    names = len(made)
+        return None
+    rows: list[Json] = []
     for value in made.values():
-        if type(value) is list and set(map(type, value)) == {dict}:
-            names += sum(map(len, value))
-    return names == text.count(":")
+        if type(value) is list:
+            if not set(map(type, value)) <= {dict}:
+                return None
+            rows += value
+    return rows if len(made) + sum(map(len, rows)) == colons else None
 
 
 #: What is looked at to show `EXCERPT` characters of it: a secret that is cut there must go whole.

@@ -86,8 +86,10 @@ def _grouped(
     answers: Sequence[tuple[str | None, str]],
 ) -> tuple[Mapping[tuple[str, str], Sequence[int]], Sequence[int]]:
     """The indices of equal answers together; and those of ids without an answer."""
-    if answers and answers[0][0] is not None and answers.count(answers[0]) == len(answers):
-        return {answers[0]: list(range(len(answers)))}, ()  # type: ignore[dict-item]  # all alike: mypy sees no pair of texts
+    if answers:
+        code, message = answers[0]
+        if code is not None and answers.count(answers[0]) == len(answers):  # what nearly every reply is
+            return {(code, message): list(range(len(answers)))}, ()
     groups: dict[tuple[str, str], list[int]] = {}
     missing: list[int] = []
     for index, (code, message) in enumerate(answers):

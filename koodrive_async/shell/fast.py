@@ -37,7 +37,6 @@ from koodrive_async.shell.departure import Departure
 #: Hyper's word for everything before the first byte of a request.
 _CONNECTING = "client error (Connect)"
 
-
 #: A day: what a duration of Rust's can hold without doubt.
 _LONGEST = 86_400.0
 
@@ -59,7 +58,7 @@ class FastWire:
             raise ConfigurationError(f"the fast transport has no {', '.join(unable)}; use the default one")
         self.endpoint = endpoint
         self.odd_kinds = False  # whether a content type that is not JSON's was mentioned
-        self._base = str(endpoint).rstrip("/")
+        self._base = str(endpoint)
         self._network = network
         # Time-outs belong to a pyreqwest client, and so to a pool; views with others have pools of their own.
         self._clients: dict[tuple[float, float], Client] = {}

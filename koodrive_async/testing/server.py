@@ -168,10 +168,10 @@ class _Server(uvicorn.Server):
             await asyncio.wait(arriving, timeout=_PATIENCE)
         for server in self.servers:
             server.close()
+        for protocol in list(self.server_state.connections):
+            protocol.wire.stopping = True  # type: ignore[union-attr]
+            protocol.transport.abort()
         for _ in range(1000):
-            for protocol in list(self.server_state.connections):
-                protocol.wire.stopping = True  # type: ignore[union-attr]
-                protocol.transport.abort()
             if not self.server_state.connections:
                 break
             await asyncio.sleep(0.001)

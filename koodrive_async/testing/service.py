@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from koodrive_async.testing import operations
 from koodrive_async.testing.answers import Answer, gateway_body, gateway_refusal
-from koodrive_async.testing.exchange import Exchange
+from koodrive_async.testing.exchange import Exchange, Wire
 from koodrive_async.testing.routing import Call, Operation
 from koodrive_async.testing.seen import RequestSeen
 
@@ -45,12 +45,14 @@ class Endpoint:
         try:
             body = await _read(receive)
             if body is not None:
-                await self._serve(self._exchange(scope, body, receive, send))
+                await self._serve(self._exchange(scope, body, receive, send, wire))
         except asyncio.CancelledError:
             if wire is None or not wire.stopping:
                 raise
 
-    def _exchange(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> Exchange:
+    def _exchange(
+        self, scope: Scope, body: bytes, receive: Receive, send: Send, wire: Wire | None
+    ) -> Exchange:
         path, query = scope.get("raw_path") or scope["path"].encode("utf-8"), scope["query_string"]
         client = scope.get("client")
         seen = RequestSeen(
@@ -71,7 +73,7 @@ class Endpoint:
             params=scope["path_params"],
             receive=receive,
             send=send,
-            wire=scope.get("state", {}).get(WIRE),
+            wire=wire,
         )
 
     async def _serve(self, exchange: Exchange) -> None:
