@@ -45,8 +45,7 @@ async def ours(url: str, concurrency: int, **options: Any) -> AsyncIterator[Run]
 
     credentials, pace = AppCredentials("app", "secret", "u"), Pace(concurrency=concurrency)
     # The extra is installed here; the default install has no orjson.
-    reader = jsontext._fast_loads if "transport" in options else None
-    with mock.patch.object(jsontext, "_fast_loads", reader):
+    with mock.patch.object(jsontext, "_fast_loads", None):
         async with AsyncShareClient(url, credentials, pace=pace, **options) as client:
 
             async def run(ids: list[str]) -> None:
@@ -55,10 +54,6 @@ async def ours(url: str, concurrency: int, **options: Any) -> AsyncIterator[Run]
                 assert len(report) == len(ids)
 
             yield run
-
-
-def ours_fast(url: str, concurrency: int) -> Any:
-    return ours(url, concurrency, transport="fast")
 
 
 def _httpx(concurrency: int) -> Any:
@@ -193,7 +188,6 @@ def raw(url: str, concurrency: int) -> Any:
 
 CANDIDATES: dict[str, Callable[[str, int], Any]] = {
     "koodrive_async": ours,
-    "koodrive_async, fast": ours_fast,
     "httpx": bare_httpx,
     "httpx + semaphore + tenacity": usual,
     "aiohttp": bare_aiohttp,

@@ -46,8 +46,7 @@ class AsyncShareClient(Cancelling, MyShares, ReceivedShares, Links, Tasks, Publi
         endpoint: Scheme and host of the service, such as ``https://intl.myhuaweicloud-koodrive.com``
             (page koodrive_05_0009). ``http`` only for loopback.
         credentials: `TokenCredentials` or `AppCredentials`; `PublicAccess` for the carrier's public calls.
-        transport: "default" is httpx; "fast" takes about half of its CPU time, and needs the extra
-            ``fast`` and asyncio. It has no TLS context, proxy or HTTP/2 of your own.
+        transport: Which transport carries the requests; "default", over httpx, is the only one.
         network: How connections are made.
         http: An `httpx.AsyncClient` of your own instead (its own pool and settings); never closed here.
         timeout: The limits of one attempt.

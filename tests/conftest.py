@@ -11,7 +11,6 @@ import pytest
 
 from koodrive_async import AppCredentials, AsyncShareClient, RetryPolicy, TokenCredentials
 from koodrive_async.testing import Emulator
-from tests.support import fastly
 
 pytest_plugins = ("koodrive_async.testing.pytest_plugin",)
 
@@ -24,21 +23,6 @@ USER = "1505084218764547200"
 QUICK = RetryPolicy(base=0.002, cap=0.01)
 
 Connect = Callable[..., AsyncShareClient]
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--transport fast` runs the tests over the other transport."""
-    parser.addoption("--transport", choices=("default", "fast"), default="default")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--transport") == "fast":
-        fastly.use_it()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--transport") == "fast":
-        fastly.choose(items)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

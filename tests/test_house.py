@@ -73,7 +73,6 @@ DOORWAYS = {
     "cattrs": "core/codec.py",
     "httpcore": None,
     "orjson": "core/jsontext.py",
-    "pyreqwest": "shell/fast.py",
     "asyncio": None,
     "trio": None,
 }

@@ -1,4 +1,4 @@
-"""Which transport carries a client's requests, and what each of them offers."""
+"""Which transport carries a client's requests, and what it offers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from koodrive_async.shell.departure import Departure
 if TYPE_CHECKING:
     import httpx
 
-Transport = Literal["default", "fast"]
+Transport = Literal["default"]
 
 
 class Wire(Protocol):
@@ -41,18 +41,8 @@ def wire_to(endpoint: Endpoint, kind: Transport, network: Network, http: httpx.A
     """The transport asked for.
 
     Raises:
-        ConfigurationError: There is no such transport, its extra is missing, or it can't do what is asked.
+        ConfigurationError: If there is no such transport.
     """
-    if kind == "default":
-        return transport.HttpxWire(endpoint, network, http)
-    if kind != "fast":
-        raise ConfigurationError(f"there is no transport {kind!r}; there are 'default' and 'fast'")
-    if http is not None:
-        raise ConfigurationError("transport='fast' takes the place of httpx: it can't use your http client")
-    try:
-        from koodrive_async.shell.fast import FastWire  # an extra, and a large one
-    except ImportError as error:
-        raise ConfigurationError(
-            f"transport='fast' needs the extra: pip install 'koodrive-async[fast]' ({error})"
-        ) from None
-    return FastWire(endpoint, network)
+    if kind != "default":
+        raise ConfigurationError(f"there is no transport {kind!r}; 'default' is the only one")
+    return transport.HttpxWire(endpoint, network, http)

@@ -337,7 +337,7 @@ def test_credentials_of_another_kind(who):
 @pytest.mark.parametrize(
     "options",
     [
-        {"transport": "faster"},
+        {"transport": "fast"},
         {"http": object()},
         {"gone_codes": "13000309"},
         {"item_retry_codes": "1"},
