@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         AttemptTimeout,
         AuthFailed,
         BadReply,
+        CallEnded,
         CancelIncomplete,
         ClientClosed,
         ClockSkewed,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         TaskNotDone,
         Throttled,
         TransportFailure,
+        UnexpectedCancellation,
         UsageError,
         WrongEventLoop,
     )
@@ -79,7 +81,7 @@ if TYPE_CHECKING:
         TaskTarget,
         TaskType,
     )
-    from koodrive_async.core.outcomes import ShareOutcome, Status
+    from koodrive_async.core.outcomes import Ended, ShareOutcome, Status
     from koodrive_async.core.pages import MalformedItem, Page, SortDirection, SortType
     from koodrive_async.core.received import ShareWithMeLink, ShareWithMeLinkDetail
     from koodrive_async.core.report import CancelReport, CancelSummary
@@ -106,6 +108,7 @@ __all__ = [
     "AuthFailed",
     "BadReply",
     "BatchSettled",
+    "CallEnded",
     "CancelIncomplete",
     "CancelPlan",
     "CancelReply",
@@ -125,6 +128,7 @@ __all__ = [
     "Credentials",
     "CursorRepeated",
     "DownloadUrl",
+    "Ended",
     "EnterpriseSession",
     "Event",
     "Forbidden",
@@ -180,6 +184,7 @@ __all__ = [
     "Timeout",
     "TokenCredentials",
     "TransportFailure",
+    "UnexpectedCancellation",
     "UpdatedShare",
     "UsageError",
     "WrongEventLoop",

@@ -16,7 +16,7 @@ from koodrive_async.core import inputs
 from koodrive_async.core.batching import check_text
 from koodrive_async.core.codec import Envelope
 from koodrive_async.core.credentials import AppCredentials, Credentials, PublicAccess, TokenCredentials
-from koodrive_async.core.errors import UsageError
+from koodrive_async.core.errors import ClientClosed, UsageError
 from koodrive_async.core.events import Hook, Progress
 from koodrive_async.core.objects import LinkAccess
 from koodrive_async.core.operations import Operation
@@ -33,6 +33,7 @@ from koodrive_async.shell.gate import Gate
 from koodrive_async.shell.hooks import tell
 from koodrive_async.shell.journal import Journal
 from koodrive_async.shell.lifecycle import Lifecycle
+from koodrive_async.shell.looptime import LoopTime
 from koodrive_async.shell.pages import Listing, Source
 from koodrive_async.shell.sender import Sender
 from koodrive_async.shell.stream import CancelStream, Job, OpenStream
@@ -57,6 +58,8 @@ class Shared:
         self.life = Lifecycle()
         self.wire, self.rules, self.middleware, self.hooks = wire, rules, middleware, hooks
         self.clock = Clock()
+        self.time = LoopTime()
+        self.mentioned: set[str] = set()
         # Weak, since a service may make a view for each of its users: what no view uses is forgotten.
         self._gates: WeakValueDictionary[tuple[Credentials, Pace], Gate] = WeakValueDictionary()
 
@@ -68,9 +71,9 @@ class Shared:
         check_kind("pace", pace, Pace)
         gate = self._gates.get((credentials, pace))
         if gate is None:
-            gate = Gate(credentials, pace, lambda event: tell(self.hooks, event))
+            gate = Gate(credentials, pace, self.time, lambda event: tell(self.hooks, event))
             self._gates[credentials, pace] = gate
-        sender = Sender(self.wire, self.clock, gate, timeout, self.middleware, self.hooks)
+        sender = Sender(self.wire, self.clock, gate, timeout, self.middleware, self.hooks, self.mentioned)
         return Caller(sender, retry)
 
     async def aclose(self) -> None:
@@ -164,8 +167,13 @@ class Api:
         async def run() -> CancelReport:
             return await job.report(ids, drain)
 
-        with self._shared.life.using(drain):
-            return await drained(run, drain)
+        try:
+            with self._shared.life.using(drain):
+                return await drained(run, drain)
+        except ClientClosed as error:
+            if error.report is None:  # it was closed before this call
+                await job.attach_unread(error, ids)
+            raise
 
     def _open(self, job: Job, shares: Shares) -> AbstractAsyncContextManager[CancelStream]:
         ids: ShareIds = CollectedIds(shares) if isinstance(shares, Listing) else shares

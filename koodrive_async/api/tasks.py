@@ -11,6 +11,7 @@ from koodrive_async.core.codec import read_first
 from koodrive_async.core.errors import UsageError
 from koodrive_async.core.objects import CreatedTask, LinkAccess, ShareTask, TaskTarget
 from koodrive_async.core.readers import read_word
+from koodrive_async.core.settings import check_callables
 from koodrive_async.shell.waiting import wait_until_over
 
 #: Page getBatchTask.html: ``taskInfo`` in 2024, both others since 2025-08.
@@ -126,6 +127,8 @@ class Tasks(Api):
             KooDriveError: Any other error, the last one.
         """
         wanted = _task(task, share_id, access)
+        if on_progress is not None:
+            check_callables("on_progress", [on_progress])
         return await wait_until_over(
             lambda: self.get_share_task(wanted),
             interval=inputs.seconds("interval", interval),

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
 from rich.console import Console
 from rich.text import Text
 
-from koodrive_async import AsyncShareClient, Journal, KooDriveError, Pace, UsageError
+from koodrive_async import AsyncShareClient, Journal, KooDriveError, Pace, Status, UsageError
 from koodrive_async.cli import DONE, INCOMPLETE, USAGE, show
 from koodrive_async.cli.barometer import Barometer
 from koodrive_async.cli.board import Board, Footer, PlainBoard, board
@@ -40,10 +41,12 @@ def run(chosen: argparse.Namespace) -> int:
     outcomes, talk = show.console(), show.console(sys.stderr)
     shown = _board(chosen, ids, outcomes, talk, lambda: barometer.line(talk))
     options = _options(chosen)
+    fresh = chosen.journal is None or not Path(chosen.journal).exists()
     taker: Taker = Lines() if chosen.json else Failures(outcomes, shown)
     ending = anyio.run(partial(_cancel, client, ids, taker, shown, options))
     lost_reader = isinstance(ending.error, BrokenPipeError)
-    _conclude(talk if chosen.json or lost_reader else outcomes, talk, ending, read=ids.read)
+    shown_on = talk if chosen.json or lost_reader else outcomes
+    _conclude(shown_on, talk, ending, read=ids.read, fresh=fresh)
     if not ids.read or any(outcome.settlement.retryable for outcome in ending.report.failures):
         again = "asks for the rest" if chosen.journal else "is safe: what is done comes back as already gone"
         show.paragraph(talk, f"koodrive: the same command again {again}")
@@ -79,7 +82,7 @@ async def _cancel(
     return ending
 
 
-def _conclude(to: Console, talk: Console, ending: Ending, *, read: bool) -> None:
+def _conclude(to: Console, talk: Console, ending: Ending, *, read: bool, fresh: bool) -> None:
     """The table, and what stopped it."""
     report = ending.report
     total = sum(report.counts.values())
@@ -96,6 +99,12 @@ def _conclude(to: Console, talk: Console, ending: Ending, *, read: bool) -> None
         show.paragraph(talk, Text(f"koodrive: the deadline has passed{rest}", style=show.BAD))
     elif not total:
         show.paragraph(talk, "koodrive: there are no ids in it, so there was nothing to do")
+    elif fresh and report.counts[Status.ALREADY_GONE] == total > 1:
+        show.paragraph(
+            talk,
+            "koodrive: every one of these was gone already; is this the right user, and the right file?",
+            show.UNSURE,
+        )
 
 
 def _stopper(error: KooDriveError | OSError) -> str:

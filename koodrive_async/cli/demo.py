@@ -179,7 +179,7 @@ def _notes(scene: Scene) -> dict[Status, str]:
             "no such share", having[Status.ALREADY_GONE], scene.before, "before", "after a lost reply"
         ),
         Status.REJECTED: _split(
-            "refused for certain", having[Status.REJECTED], foreign, "belong to someone else", "for now"
+            "refused", having[Status.REJECTED], foreign, "belong to someone else", "for now"
         ),
     }
 

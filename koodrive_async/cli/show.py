@@ -26,9 +26,9 @@ GOOD, BAD, UNSURE, QUIET, HEAD = "green", "red", "magenta", "dim", "bold"
 MEANINGS: Mapping[Status, str] = {
     Status.CANCELLED: "the service confirmed it, for this id",
     Status.ALREADY_GONE: "there is no such share (any more)",
-    Status.REJECTED: "refused for certain",
+    Status.REJECTED: "refused; the error says why",
     Status.UNKNOWN: "sent, but no answer settles it",
-    Status.NOT_SENT: "for certain never sent",
+    Status.NOT_SENT: "no request with this id was sent",
 }
 
 STYLES: Mapping[Status, str] = {

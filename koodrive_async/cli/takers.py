@@ -14,6 +14,7 @@ from rich.text import Text
 
 from koodrive_async.cli import show
 from koodrive_async.cli.board import Board
+from koodrive_async.core.errors import CallEnded
 from koodrive_async.core.outcomes import ShareOutcome, Status
 
 #: Ids that are shown for the same reason of failure; the others are counted (and `--json` has them all).
@@ -35,19 +36,8 @@ class Lines:
 
     async def take(self, outcome: ShareOutcome) -> None:
         """Write it."""
-        error = outcome.error
-        fields = {
-            "share_id": outcome.share_id,
-            "status": outcome.status.value,
-            "code": outcome.code,
-            "message": outcome.message,
-            "attempts": outcome.attempts,
-            "trace_id": outcome.trace_id,
-            "error": None if error is None else {"type": type(error).__name__, "text": str(error)},
-            "retryable": outcome.settlement.retryable,
-        }
         await _room()
-        print(json.dumps(fields), flush=True)
+        print(json.dumps(outcome.to_dict()), flush=True)
 
     def end(self) -> None:
         """All were written."""
@@ -72,7 +62,7 @@ class Failures:
 
     async def take(self, outcome: ShareOutcome) -> None:
         """Show it, if it is a failure and not one of too many."""
-        if outcome.settlement.well or (outcome.error is None and outcome.status is Status.NOT_SENT):
+        if outcome.ok or isinstance(outcome.error, CallEnded):
             return  # what was not its turn any more is in the table; a list of it says nothing
         reason = _reason(outcome)
         self._seen[outcome.status, reason] += 1
@@ -101,10 +91,7 @@ class Failures:
 def _reason(outcome: ShareOutcome) -> str:
     """Why, without what differs from one batch to the next."""
     error = outcome.error
-    if error is None:
-        return outcome.message or (
-            "stopped before it was its turn" if outcome.status is Status.NOT_SENT else ""
-        )
+    assert error is not None  # of what is not ok there always is one
     what = getattr(error, "message", "") or (str(error.args[0]) if error.args else "")
     parts = (type(error).__name__, " ".join(filter(None, (getattr(error, "code", ""), what))))
     return ": ".join(filter(None, parts))

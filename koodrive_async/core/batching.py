@@ -1,8 +1,8 @@
-"""Ids in, batches out: validate, cut at 100, halve. Refuses to guess what an id was meant to be."""
+"""Ids and batches of them: validate, halve. Refuses to guess what an id was meant to be."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import attrs
 
@@ -103,10 +103,3 @@ class Batch:
     def only(self, wanted: Sequence[int]) -> Batch:
         """The batch of the ids at these indices."""
         return Batch([self.ids[i] for i in wanted], [self.places[i] for i in wanted])
-
-
-def cut(ids: Sequence[str], size: int = BATCH_SIZE) -> Iterator[Batch]:
-    """Batches of at most `size` ids, in order."""
-    for start in range(0, len(ids), size):
-        piece = ids[start : start + size]
-        yield Batch(piece, range(start, start + len(piece)))

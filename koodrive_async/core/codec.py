@@ -105,6 +105,13 @@ def has_sub_responses(data: Json) -> bool:
     return isinstance(listed, list) and bool(listed)
 
 
+def only_successes(data: Json) -> bool:
+    """Whether every item of the list of sub-responses has the code 0."""
+    return all(
+        isinstance(item, dict) and read_code(item.get("code")) == "0" for item in data["subResponseList"]
+    )
+
+
 def read_cancel_reply(envelope: Envelope) -> CancelReply:
     """The reply to batchCancel and exitShare. By hand: cattrs costs four times as much here."""
     listed = envelope.data.get("subResponseList")
@@ -140,6 +147,8 @@ def _read_sub(item: Json) -> ShareSubResponse:
         share_id if type(share_id) is str else _read_id(share_id),
         "0" if code == 0 and type(code) is int else read_code(code),
         message if type(message) is str else read_text(message),
+        # Who has no name by the page's word for it may have one by another.
+        item if share_id is None else {},
     )
 
 

@@ -23,6 +23,8 @@ KooDriveError
 ├─ CursorRepeated              a list that goes in circles; ``.items``
 ├─ TaskNotDone                 the deadline passed before a share task was over; ``.task``
 ├─ JournalFailed               the journal can't be used; what was settled stays in ``.report``
+├─ UnexpectedCancellation      a source of ids, a middleware ... ended by a cancellation that nobody asked for
+├─ CallEnded                   the call ended before this id was settled; why, is in ``.gave_up``
 └─ CancelIncomplete            ``CancelReport.raise_for_failures``; ``.report``
 
 Errors are plain data: each pickles, and none keeps a secret or a request.
@@ -59,7 +61,8 @@ class KooDriveError(Exception):
         ambiguous: Whether the service may have acted all the same: some attempt was lost
             after it could have been received.
         gave_up: Which limit ended the call: "attempts", "budget", "deadline", "patience",
-            "retry-after", or "" when it was the error itself.
+            "retry-after", or "" when it was the error itself. Of a `CallEnded` also "stopped",
+            "left", "cancelled" and "failed".
         report: What `cancel` had settled when this error stopped it (complete: one outcome
             for each id), else None.
     """
@@ -349,8 +352,30 @@ class JournalFailed(KooDriveError):
     """The journal is damaged, full, in use, or belongs to another endpoint or user."""
 
 
+class UnexpectedCancellation(KooDriveError):
+    """Code of the caller's ended by a cancellation that nobody asked this package for.
+
+    On asyncio anything that awaits a future may end by ``CancelledError`` because somebody else cancelled
+    that future. Taken for the end of the call it would hide that ids were never read or sent, so the call
+    ends with this error, whose text names the source, the middleware or the HTTP client.
+    """
+
+    retryable = True
+
+
+class CallEnded(KooDriveError):
+    """The call ended before this id was settled.
+
+    The error of outcomes only, never raised. ``gave_up`` says what ended the call: "deadline", "stopped"
+    (``stream.stop()``), "left" (the stream's block), "cancelled" (the caller's task) or "failed" (the error
+    that the call raised).
+    """
+
+    retryable = True
+
+
 class CancelIncomplete(KooDriveError):
-    """Not every id is cancelled or gone; ``.report`` says which and why."""
+    """Not every id is cancelled or gone, or not every id was read; ``.report`` says which and why."""
 
     def __init__(self, report: CancelReport | CancelSummary | None = None) -> None:
         super().__init__()
@@ -358,4 +383,6 @@ class CancelIncomplete(KooDriveError):
         self.report = report
 
     def _summary(self) -> str:
-        return f"not everything was cancelled: {self.report!r}"
+        unread = self.report is not None and not self.report.complete
+        what = "the source was not read to its end" if unread else "not everything was cancelled"
+        return f"{what}: {self.report!r}"

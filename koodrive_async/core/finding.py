@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from inspect import isawaitable, iscoroutine
 
 import attrs
 
 from koodrive_async.core.errors import UsageError
 from koodrive_async.core.inputs import flag, moment, text
 from koodrive_async.core.models import ShareByMeLink
+from koodrive_async.core.settings import is_async
 from koodrive_async.core.times import ShareState
 
 Predicate = Callable[[ShareByMeLink], bool]
@@ -85,8 +87,10 @@ class Criteria:
             raise UsageError(f"status must be a whole number or a ShareState, not {self.status!r}")
         if self.name is not None:
             text("name", self.name)
-        if self.where is not None and not callable(self.where):
-            raise UsageError("where must be a function of a share")
+        # Nobody would await an async one, and a coroutine that is not awaited is true for every share.
+        where: object = self.where
+        if where is not None and (not callable(where) or is_async(where)):
+            raise UsageError("where must be a plain function of a share")
 
     def judge(self, share: ShareByMeLink, now: datetime) -> bool | None:
         """Whether a share is meant; None if that can't be told."""
@@ -95,7 +99,12 @@ class Criteria:
             return False
         if None in answers:
             return None
-        return bool(self.where(share)) if self.where is not None else True
+        found: object = True if self.where is None else self.where(share)
+        if isawaitable(found):
+            if iscoroutine(found):
+                found.close()
+            raise UsageError("where must be a plain function of a share; it returned an awaitable")
+        return bool(found)
 
     def _by_field(self, share: ShareByMeLink, now: datetime) -> Sequence[bool | None]:
         answers: list[bool | None] = []

@@ -34,6 +34,9 @@ _KINDS: Mapping[str, type[KooDriveError]] = MappingProxyType(
             errors.Throttled,
             errors.ServerFault,
             errors.BadReply,
+            errors.CallEnded,
+            errors.JournalFailed,
+            errors.UnexpectedCancellation,
         )
     }
 )

@@ -76,11 +76,13 @@ class ShareSubResponse:
         share_id: The id it is about, or None where the reply does not say (its table has no such field).
         code: The code as text, "0" for success; None if it can't be read as one.
         message: ``msg``, or ``message`` as one page spells it.
+        extra: The other fields of an item without ``shareId``, as they came.
     """
 
     share_id: str | None
     code: str | None
     message: str = ""
+    extra: Mapping[str, Any] = attrs.field(factory=no_extra, eq=False, repr=False)
 
 
 class SubResponses(Sequence[ShareSubResponse]):

@@ -1,6 +1,6 @@
 """What became of one share id: `Status`, `ShareOutcome`, and `Settlement`, its part without the id.
 
-Refuses to decide which status an answer means; that is ``pairing``'s.
+Also `Ended`: why a call came to its end. Not here: which status an answer means (see ``pairing``).
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 import attrs
 
-from koodrive_async.core.errors import KooDriveError
+from koodrive_async.core.errors import ApiError, AuthFailed, CallEnded, KooDriveError, ServerFault, Throttled
 
 
 class Status(StrEnum):
@@ -21,18 +22,36 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
     """The service answered code 0 for this id."""
     ALREADY_GONE = "already_gone"
-    """It answered that no such share exists: the wished end state holds."""
+    """The service answered that no such share exists, which is what was asked for."""
     REJECTED = "rejected"
-    """It, or the gateway before it, refused for certain; `ShareOutcome.error` says why."""
+    """The service or the gateway before it refused the id, or every request with it; `ShareOutcome.error`
+    says why."""
     UNKNOWN = "unknown"
     """A request with this id may have reached the service, and no answer settles it."""
     NOT_SENT = "not_sent"
-    """For certain nothing with this id reached the service."""
+    """No request with this id was sent."""
+
+
+class Ended(StrEnum):
+    """Why a call that settles many ids came to its end."""
+
+    EXHAUSTED = "exhausted"
+    """Every id of the source was read and worked off."""
+    STOPPED = "stopped"
+    """``stream.stop()`` was called."""
+    LEFT = "left"
+    """The stream's block was left before the end."""
+    DEADLINE = "deadline"
+    """The deadline passed."""
+    CANCELLED = "cancelled"
+    """The caller's task was cancelled."""
+    FAILED = "failed"
+    """An error stopped it, which the call raises."""
 
 
 #: The surer the lower.
 RANK = {status: rank for rank, status in enumerate(Status)}
-#: The wished end state.
+#: The share is not there any more, which is what was asked for.
 WELL = frozenset({Status.CANCELLED, Status.ALREADY_GONE})
 
 
@@ -61,6 +80,15 @@ class Settlement:
             return self.error is not None and self.error.retryable
         return not self.well
 
+    @property
+    def refused(self) -> bool:
+        """Whether asking again could help although the service said no: such ids are asked again last."""
+        if self.status is Status.NOT_SENT or not self.retryable:
+            return False
+        return isinstance(self.error, ApiError) and not isinstance(
+            self.error, ServerFault | Throttled | AuthFailed
+        )
+
     def of(self, share_id: str) -> ShareOutcome:
         """The outcome of one id."""
         return ShareOutcome(
@@ -75,7 +103,9 @@ class Settlement:
 
 
 #: What every id is until something better is known of it.
-UNSENT = Settlement(Status.NOT_SENT)
+UNSENT = Settlement(
+    Status.NOT_SENT, error=CallEnded("the call ended before a request with this id was sent").detached()
+)
 
 
 def unsettled(
@@ -85,22 +115,24 @@ def unsettled(
     refused: KooDriveError | None,
     error: KooDriveError | None,
     trace_id: str,
+    ended: KooDriveError | None = UNSENT.error,
 ) -> Settlement:
     """The honest outcome of ids that no reply settled.
 
     Args:
         attempts: How many requests carried them.
         ambiguous: Whether one of these may have reached the service unanswered: that sticks.
-        refused: The last refusal for certain, or None.
+        refused: The last refusal, or None.
         error: The last failure of any kind, or None.
         trace_id: Of the last request.
+        ended: What to say where nothing failed: why the call came to its end.
     """
     if ambiguous:
-        status = Status.UNKNOWN
+        status, error = Status.UNKNOWN, error or ended
     elif refused is not None:
         status, error = Status.REJECTED, refused
     else:
-        status = Status.NOT_SENT
+        status, error = Status.NOT_SENT, error or ended
     return Settlement(
         status,
         code=getattr(error, "code", ""),
@@ -122,7 +154,7 @@ class ShareOutcome:
         message: Its text, or "".
         attempts: How many requests carried this id.
         trace_id: The ``X-Traceid`` of the last of them, or "".
-        error: Why it is not well, or None.
+        error: Why it is not `ok`; None if and only if it is.
     """
 
     share_id: str
@@ -132,6 +164,26 @@ class ShareOutcome:
     attempts: int = 0
     trace_id: str = ""
     error: KooDriveError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the share is cancelled or gone."""
+        return self.status in WELL
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, fit for JSON; an error as its class, its text, and what a program asks of it."""
+        error = self.error
+        return {
+            "share_id": self.share_id,
+            "status": self.status.value,
+            "ok": self.ok,
+            "code": self.code,
+            "message": self.message,
+            "attempts": self.attempts,
+            "trace_id": self.trace_id,
+            "retryable": self.settlement.retryable,
+            "error": error and {"type": type(error).__name__, "text": str(error), "gave_up": error.gave_up},
+        }
 
     @property
     def settlement(self) -> Settlement:
@@ -144,9 +196,7 @@ class ShareOutcome:
             trace_id=self.trace_id,
             error=self.error,
             # A refusal of the whole request has an HTTP status, that of one id has none.
-            answered=bool(self.code)
-            and self.status is not Status.UNKNOWN
-            and not getattr(self.error, "status", 0),
+            answered=bool(self.code) and not getattr(self.error, "status", 0),
         )
 
 

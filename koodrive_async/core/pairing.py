@@ -1,13 +1,17 @@
 """A batch and its reply -> one settlement per id; or the ids that must be asked for again.
 
-By ``shareId``; by position only where no item names an id and the lengths agree (the table of
-batchCancel.html has no ``shareId``, its example does). Ids the reply does not answer for are asked
-for again, alone. Refuses to guess.
+By ``shareId``; by position only where nothing in the items looks like an id of the batch and the lengths
+agree (the table of batchCancel.html has no ``shareId``, its example does). Ids the reply does not answer
+for, or answers for twice and differently, are asked for again. Not here: what a code means for the whole
+request (see ``verdict``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import attrs
 
@@ -34,52 +38,92 @@ class Rules:
 
 
 @attrs.frozen(slots=True)
+class Asked:
+    """What is known of a batch when its reply comes in.
+
+    Attributes:
+        attempts: How many requests carried these ids so far.
+        trace_id: Of the last of them.
+        ambiguous: Whether an earlier one may have reached the service unanswered: then a refusal may be
+            the consequence of its success, and settles nothing.
+        exclusive: Whether the connection belongs to this package. On a borrowed one a reply may be that of
+            another request, so only a list that names every id of the batch settles anything.
+        refused_before: Ids that an earlier run saw refused after a lost reply, and with which code: the
+            same refusal again is the last word.
+        secrets: What no text may repeat.
+    """
+
+    attempts: int = 1
+    trace_id: str = ""
+    ambiguous: bool = False
+    exclusive: bool = True
+    refused_before: Mapping[str, str] = MappingProxyType({})
+    secrets: tuple[str, ...] = ()
+
+
+@attrs.frozen(slots=True)
 class Pairing:
     """What a reply settles of a batch, by index into its ids.
 
     Attributes:
         settled: Groups of indices with what they share.
         missing: Indices the reply does not answer for, or not readably.
+        disputed: Indices the reply answers for twice, and differently.
+        unproven: Indices a borrowed connection's reply names, though it does not name all.
         again: Indices refused for now, with what to say should that be the last word.
-        oddities: What was strange about the reply, for the log.
+        oddities: What was strange about the reply, for the log: a kind, and a text with its numbers.
+        foreign: Whether it names ids that were not asked for: it may be the reply to another request.
     """
 
     settled: Sequence[tuple[Settlement, Sequence[int]]]
     missing: Sequence[int] = ()
+    disputed: Sequence[int] = ()
+    unproven: Sequence[int] = ()
     again: Sequence[tuple[Settlement, Sequence[int]]] = ()
-    oddities: Sequence[str] = ()
+    oddities: Sequence[tuple[str, str]] = ()
+    foreign: bool = False
 
 
-def pair(
-    ids: Sequence[str],
-    reply: CancelReply,
-    rules: Rules,
-    *,
-    attempts: int = 1,
-    trace_id: str = "",
-    secrets: tuple[str, ...] = (),
-) -> Pairing:
+def pair(ids: Sequence[str], reply: CancelReply, rules: Rules, asked: Asked = Asked()) -> Pairing:
     """Match a reply to the ids it was asked for.
 
     Args:
         ids: The batch.
         reply: The reply to it.
         rules: How codes of single ids are read.
-        attempts: How many requests carried these ids so far.
-        trace_id: Of the last of them.
-        secrets: What no text may repeat.
+        asked: What is known of the batch.
     """
     subs = reply.sub_responses or ()
-    oddities: list[str] = []
-    answers = _answers(ids, subs, oddities)
+    found = _Matches()
+    if isinstance(subs, SubResponses) and subs.share_ids == tuple(
+        ids
+    ):  # as asked: what nearly every reply is
+        answers: Sequence[tuple[str | None, str]] = list(zip(subs.codes, subs.messages, strict=True))
+    elif asked.exclusive or not _nameless(subs):
+        answers = [(None, "") if sub is None else (sub.code, sub.message) for sub in found.match(ids, subs)]
+    else:
+        found.odd("nameless", "answers without ids over a borrowed client: they settle nothing")
+        answers = [(None, "")] * len(ids)
     groups, missing = _grouped(answers)
+    unproven: Sequence[int] = ()
+    if missing and not asked.exclusive:
+        unproven = sorted(index for indices in groups.values() for index in indices)
+        groups = {}
     settled: list[tuple[Settlement, Sequence[int]]] = []
     again: list[tuple[Settlement, Sequence[int]]] = []
     for (code, message), indices in groups.items():
-        settlement = _settle(code, scrub(message, secrets), rules, attempts, trace_id, secrets)
-        wanted_again = settlement.status is Status.REJECTED and (code in rules.again or settlement.retryable)
-        (again if wanted_again else settled).append((settlement, indices))
-    return Pairing(settled=settled, missing=missing, again=again, oddities=oddities)
+        for settlement, part in _settlements(ids, code, message, indices, rules, asked):
+            passing = settlement.error is not None and settlement.error.retryable
+            (again if passing else settled).append((settlement, part))
+    return Pairing(
+        settled=settled,
+        missing=[index for index in missing if index not in found.disputed],
+        disputed=sorted(found.disputed),
+        unproven=unproven,
+        again=again,
+        oddities=found.oddities,
+        foreign=found.foreign,
+    )
 
 
 def _grouped(
@@ -100,67 +144,135 @@ def _grouped(
     return groups, missing
 
 
-def _answers(
-    ids: Sequence[str], subs: Sequence[ShareSubResponse], oddities: list[str]
-) -> Sequence[tuple[str | None, str]]:
-    """Code and message for each id in turn; no code where there is none for it."""
-    if isinstance(subs, SubResponses) and subs.share_ids == tuple(ids):
-        return list(zip(subs.codes, subs.messages, strict=True))  # as asked: what nearly every reply is
-    found = _by_position(ids, subs, oddities) if _nameless(subs) else _by_id(ids, subs, oddities)
-    return [(None, "") if sub is None else (sub.code, sub.message) for sub in found]
-
-
 def _nameless(subs: Sequence[ShareSubResponse]) -> bool:
     return bool(subs) and all(sub.share_id is None for sub in subs)
 
 
-def _by_position(
-    ids: Sequence[str], subs: Sequence[ShareSubResponse], oddities: list[str]
-) -> Sequence[ShareSubResponse | None]:
-    if len(subs) != len(ids):
-        oddities.append(f"{len(subs)} answers without ids for {len(ids)} ids: none can be matched")
+_Found = Sequence[ShareSubResponse | None]
+
+
+class _Matches:
+    """Which sub-response answers for which id, and what was odd about it."""
+
+    def __init__(self) -> None:
+        self.oddities: list[tuple[str, str]] = []
+        self.disputed: set[int] = set()
+        self.foreign = False
+
+    def odd(self, kind: str, text: str) -> None:
+        self.oddities.append((kind, text))
+
+    def match(self, ids: Sequence[str], subs: Sequence[ShareSubResponse]) -> _Found:
+        """The sub-response of each id in turn; None where there is none."""
+        if not _nameless(subs):
+            return self._by_id(ids, [(sub.share_id, sub) for sub in subs])
+        named = [_named_in(sub, ids) for sub in subs]
+        if not any(named):
+            return self._by_position(ids, subs)
+        if all(len(names) == 1 for names in named):
+            self.odd("renamed", "answers without shareId, matched by an id in another field")
+            return self._by_id(ids, [(*names, sub) for names, sub in zip(named, subs, strict=True)])  # type: ignore[misc]
+        self.odd("unclear", "answers without shareId that name several ids, or none: not matched")
         return [None] * len(ids)
-    oddities.append("answers without ids, matched by position")
-    return subs
+
+    def _by_position(self, ids: Sequence[str], subs: Sequence[ShareSubResponse]) -> _Found:
+        if len(subs) != len(ids):
+            self.odd("position", f"{len(subs)} answers without ids for {len(ids)} ids: none can be matched")
+            return [None] * len(ids)
+        self.odd("position", "answers without ids, matched by position")
+        return subs
+
+    def _by_id(self, ids: Sequence[str], subs: Sequence[tuple[str | None, ShareSubResponse]]) -> _Found:
+        answers: dict[str, ShareSubResponse] = {}
+        wanted = set(ids)
+        disputed: set[str] = set()
+        foreign = unnamed = 0
+        for name, sub in subs:
+            if not name:
+                unnamed += 1
+            elif name not in wanted:
+                foreign += 1
+            elif answers.setdefault(name, sub).code != sub.code:
+                disputed.add(name)
+        if foreign:
+            self.foreign = True
+            self.odd("foreign", f"{foreign} answers for ids that were not asked for")
+        if unnamed:
+            self.odd("unnamed", f"{unnamed} answers without an id among others with one: not matched")
+        if disputed:
+            self.odd("disputed", f"two answers that differ for each of {len(disputed)} ids: asked again")
+            self.disputed = {index for index, i in enumerate(ids) if i in disputed}
+        return [None if i in disputed else answers.get(i) for i in ids]
 
 
-def _by_id(
-    ids: Sequence[str], subs: Sequence[ShareSubResponse], oddities: list[str]
-) -> Sequence[ShareSubResponse | None]:
-    answers: dict[str, ShareSubResponse] = {}
+#: Ids are digits, letters and the marks of a UUID.
+_WORD = re.compile(r"[\w-]+")
+
+#: What is looked at of a text; a name stands at its beginning or not at all.
+_LOOKED_AT = 1_000
+
+
+def _named_in(sub: ShareSubResponse, ids: Sequence[str]) -> set[str]:
+    """The ids of the batch that stand somewhere in an item that has no ``shareId``."""
     wanted = set(ids)
-    foreign = 0
-    for sub in subs:
-        if sub.share_id is None or sub.share_id not in wanted:
-            foreign += 1
-        elif (first := answers.setdefault(sub.share_id, sub)) is not sub and first.code != sub.code:
-            oddities.append("two answers for one id that differ: the first counts")
-    if foreign:
-        oddities.append(f"{foreign} answers for ids that were not asked for")
-    return [answers.get(i) for i in ids]
+    return {word for text in _texts(sub.extra) for word in _words(text) if word in wanted}
 
 
-def _settle(
-    code: str, message: str, rules: Rules, attempts: int, trace_id: str, secrets: tuple[str, ...]
-) -> Settlement:
+def _words(text: str) -> Iterator[str]:
+    text = text[:_LOOKED_AT]
+    yield text
+    for found in _WORD.finditer(text):
+        yield found[0]
+
+
+def _texts(value: Any, depth: int = 3) -> Iterator[str]:
+    """The texts and whole numbers in a JSON value, names left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < _LOOKED_AT:
+        yield str(value)
+    elif isinstance(value, Mapping | list) and depth:
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(part, depth - 1)
+
+
+def _settlements(
+    ids: Sequence[str], code: str, message: str, indices: Sequence[int], rules: Rules, asked: Asked
+) -> Iterator[tuple[Settlement, Sequence[int]]]:
+    """What ids answered alike end in: of a refusal, those that an earlier run saw refused apart."""
+    made = _settlement(code, message, rules, asked)
+    if made.status is not Status.UNKNOWN or not asked.refused_before:
+        yield made, indices
+        return
+    twice = [index for index in indices if asked.refused_before.get(ids[index]) == code]
+    rest = [index for index in indices if asked.refused_before.get(ids[index]) != code]
+    if twice:
+        yield attrs.evolve(made, status=Status.REJECTED), twice
+    if rest:
+        yield made, rest
+
+
+def _settlement(code: str, message: str, rules: Rules, asked: Asked) -> Settlement:
     error = None
-    shown = scrub(code, secrets)
+    shown, message = scrub(code, asked.secrets), scrub(message, asked.secrets)
     if code == "0":
         status = Status.CANCELLED
     elif code in rules.gone:
         status = Status.ALREADY_GONE
     else:
-        status = Status.REJECTED
-        error = item_error(code, message, trace_id)
+        # After a lost reply, "not active any more" may be what the lost request did.
+        status = Status.UNKNOWN if asked.ambiguous else Status.REJECTED
+        error = item_error(code, message, asked.trace_id)
         error.code = shown
-        error.attempts = attempts
+        error.attempts = asked.attempts
+        error.ambiguous = asked.ambiguous
         error.retryable = error.retryable or code in rules.again
     return Settlement(
         status=status,
         code=shown,
         message=message,
-        attempts=attempts,
-        trace_id=trace_id,
+        attempts=asked.attempts,
+        trace_id=asked.trace_id,
         error=error,
         answered=True,
     )

@@ -2,7 +2,7 @@
 
 A report is two columns: the ids, and for each a reference to a `Settlement`, which all ids
 settled alike share. `ShareOutcome`s are made when somebody looks: a million of them would take
-ten times the memory. Refuses to decide what became of an id.
+ten times the memory. Not here: what became of an id (see ``pairing`` and ``outcomes``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import attrs
 
 from koodrive_async.core.errors import CancelIncomplete
 from koodrive_async.core.models import ShareSubResponse
-from koodrive_async.core.outcomes import RANK, WELL, Settlement, ShareOutcome, Status, count_statuses
+from koodrive_async.core.outcomes import RANK, WELL, Ended, Settlement, ShareOutcome, Status, count_statuses
 
 
 class Outcomes(Sequence[ShareOutcome]):
@@ -59,26 +59,34 @@ class Outcomes(Sequence[ShareOutcome]):
         return f"[{shown}{f', … {len(self) - 3} more' if len(self) > 3 else ''}]"
 
 
-def _counts_text(counts: Mapping[Status, int]) -> str:
-    return ", ".join(f"{status}={count}" for status, count in counts.items() if count) or "empty"
-
-
 class CancelReport:
     """What became of every id of a call to ``cancel``: one outcome for each distinct id.
 
-    Reports merge: ``CancelReport()`` is neutral, ``a + b`` keeps the order of first sight and, of an
-    id that both have, the more certain outcome (the first of two alike). True in a condition iff
-    every id is CANCELLED or ALREADY_GONE.
+    Reports merge: ``CancelReport()`` is neutral, ``a + b`` keeps the order of first sight and, of an id
+    that both have, the more certain outcome (the first of two alike). ``complete`` of a sum is the ``and``
+    of both: after a resume, the resume's own report is the one to ask. True in a condition if and only if
+    the source was read to its end and every id is CANCELLED or ALREADY_GONE.
 
     Attributes:
         requests: How many requests were sent.
         elapsed: How long it took, in seconds; of merged reports the sum.
+        complete: Whether the source was read to its end: where it was not, there may be ids without an
+            outcome.
+        ended: Why the call came to its end; of merged reports the first reason that is not EXHAUSTED.
+        unjournaled: How many ids have an outcome that the journal did not confirm.
     """
 
-    __slots__ = ("_elapsed_ns", "_ids", "_settlements", "requests")
+    __slots__ = ("_elapsed_ns", "_ids", "_settlements", "complete", "ended", "requests", "unjournaled")
 
     def __init__(
-        self, outcomes: Iterable[ShareOutcome] = (), *, requests: int = 0, elapsed: float = 0.0
+        self,
+        outcomes: Iterable[ShareOutcome] = (),
+        *,
+        requests: int = 0,
+        elapsed: float = 0.0,
+        complete: bool = True,
+        ended: Ended = Ended.EXHAUSTED,
+        unjournaled: int = 0,
     ) -> None:
         best: dict[str, Settlement] = {}
         for outcome in outcomes:
@@ -86,15 +94,21 @@ class CancelReport:
         self._ids: Sequence[str] = tuple(best)
         self._settlements: Sequence[Settlement] = tuple(best.values())
         self.requests = requests
+        self.complete = complete
+        self.ended = ended
+        self.unjournaled = unjournaled
         # Whole nanoseconds, since adding floats is not associative.
         self._elapsed_ns = round(elapsed * 1e9)
 
     @classmethod
     def of_columns(
-        cls, ids: Sequence[str], settlements: Sequence[Settlement], *, requests: int, elapsed: float
+        cls, ids: Sequence[str], settlements: Sequence[Settlement], **details: Any
     ) -> CancelReport:
-        """A report over columns of equal length; the ids distinct. Not copied."""
-        report = cls(requests=requests, elapsed=elapsed)
+        """A report over columns of equal length, the ids distinct; `details` as for the constructor.
+
+        The columns are not copied.
+        """
+        report = cls(**details)
         report._ids, report._settlements = ids, settlements
         return report
 
@@ -144,10 +158,11 @@ class CancelReport:
 
     @property
     def retryable_ids(self) -> Sequence[str]:
-        """The ids worth asking for again: UNKNOWN, NOT_SENT, and REJECTED for a passing reason."""
-        return [
-            share_id for share_id, kept in zip(self._ids, self._settlements, strict=True) if kept.retryable
-        ]
+        """The ids worth asking for again: UNKNOWN, NOT_SENT, and REJECTED for a passing reason.
+
+        Those that the service said no to come last: should they be refused again, the others are done.
+        """
+        return _retryable(self._ids, self._settlements)
 
     @property
     def sub_responses(self) -> Sequence[ShareSubResponse]:
@@ -158,14 +173,27 @@ class CancelReport:
             if kept.answered
         ]
 
+    @property
+    def all_well(self) -> bool:
+        """Whether every id that was read is CANCELLED or ALREADY_GONE."""
+        # A million ids share a few thousand settlements: each is asked once.
+        return all(
+            kept.well
+            for kept in dict(zip(map(id, self._settlements), self._settlements, strict=True)).values()
+        )
+
     def raise_for_failures(self) -> None:
-        """Raise unless every id is cancelled or gone.
+        """Raise unless the source was read to its end and every id is cancelled or gone.
 
         Raises:
-            CancelIncomplete: With this report as its ``.report``.
+            CancelIncomplete: If not, with this report as its ``.report``.
         """
         if not self:
             raise CancelIncomplete(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, fit for JSON: the numbers, and every outcome."""
+        return {**_head(self), "outcomes": [outcome.to_dict() for outcome in self.outcomes]}
 
     def __add__(self, other: CancelReport) -> CancelReport:
         if not isinstance(other, CancelReport):
@@ -174,17 +202,18 @@ class CancelReport:
         for share_id, settlement in zip(other._ids, other._settlements, strict=True):
             _keep_surer(best, share_id, settlement)
         merged = CancelReport.of_columns(
-            tuple(best), tuple(best.values()), requests=self.requests + other.requests, elapsed=0.0
+            tuple(best),
+            tuple(best.values()),
+            requests=self.requests + other.requests,
+            complete=self.complete and other.complete,
+            ended=other.ended if self.ended is Ended.EXHAUSTED else self.ended,
+            unjournaled=self.unjournaled + other.unjournaled,
         )
         merged._elapsed_ns = self._elapsed_ns + other._elapsed_ns
         return merged
 
     def __bool__(self) -> bool:
-        # A million ids share a few thousand settlements: each is asked once.
-        return all(
-            kept.well
-            for kept in dict(zip(map(id, self._settlements), self._settlements, strict=True)).values()
-        )
+        return self.complete and self.all_well
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -195,6 +224,8 @@ class CancelReport:
         return (
             self.requests == other.requests
             and self._elapsed_ns == other._elapsed_ns
+            and (self.complete, self.ended, self.unjournaled)
+            == (other.complete, other.ended, other.unjournaled)
             and list(self._ids) == list(other._ids)
             and list(self._settlements) == list(other._settlements)
         )
@@ -202,15 +233,47 @@ class CancelReport:
     __hash__ = None  # type: ignore[assignment]  # a mutable-sized value of unhashable parts
 
     def __repr__(self) -> str:
-        return (
-            f"CancelReport({_counts_text(self.counts)}, requests={self.requests}, elapsed={self.elapsed:.3f})"
-        )
+        return _text("CancelReport", self)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return tuple(self._ids), tuple(self._settlements), self.requests, self._elapsed_ns
+        columns = tuple(self._ids), tuple(self._settlements)
+        return (*columns, self.requests, self._elapsed_ns, self.complete, self.ended, self.unjournaled)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._ids, self._settlements, self.requests, self._elapsed_ns = state
+        self._ids, self._settlements, self.requests, self._elapsed_ns, *ending = state
+        self.complete, self.ended, self.unjournaled = ending
+
+
+def _retryable(ids: Iterable[str], settlements: Iterable[Settlement]) -> Sequence[str]:
+    """The ids worth asking for again, those that the service said no to last."""
+    first: list[str] = []
+    last: list[str] = []
+    for share_id, kept in zip(ids, settlements, strict=True):
+        if kept.retryable:
+            (last if kept.refused else first).append(share_id)
+    return first + last
+
+
+def _head(report: CancelReport | CancelSummary) -> dict[str, Any]:
+    """What both kinds of reports have in common, as plain data."""
+    return {
+        "version": 1,
+        "ok": bool(report),
+        "complete": report.complete,
+        "ended": report.ended.value,
+        "all_well": report.all_well,
+        "counts": {status.value: count for status, count in report.counts.items()},
+        "requests": report.requests,
+        "elapsed": report.elapsed,
+        "unjournaled": report.unjournaled,
+    }
+
+
+def _text(name: str, report: CancelReport | CancelSummary) -> str:
+    counts = ", ".join(f"{status}={count}" for status, count in report.counts.items() if count) or "empty"
+    ended = "" if report.ended is Ended.EXHAUSTED else f", ended={report.ended}"
+    unread = "" if report.complete else ", complete=False"
+    return f"{name}({counts}, requests={report.requests}, elapsed={report.elapsed:.3f}{ended}{unread})"
 
 
 def _keep_surer(best: dict[str, Settlement], share_id: str, settlement: Settlement) -> None:
@@ -219,40 +282,83 @@ def _keep_surer(best: dict[str, Settlement], share_id: str, settlement: Settleme
         best[share_id] = settlement
 
 
-@attrs.frozen(slots=True)
+@attrs.frozen(slots=True, repr=False)
 class CancelSummary:
     """What a stream keeps of its outcomes, flat in memory however many there were.
+
+    True in a condition if and only if the source was read to its end and every id is CANCELLED or
+    ALREADY_GONE.
 
     Attributes:
         counts: How many ids ended in each status.
         requests: How many requests were sent.
         elapsed: Seconds since the stream was opened.
         failures: The first 1,000 outcomes that are neither CANCELLED nor ALREADY_GONE.
+        failures_truncated: Whether there were more of them.
+        complete: Whether the source was read to its end; False while that is not known yet.
+        ended: Why the stream came to its end; EXHAUSTED while it runs.
+        unjournaled: How many ids have an outcome that the journal did not confirm.
     """
 
-    counts: Mapping[Status, int] = attrs.field(factory=lambda: count_statuses(()), repr=_counts_text)
+    counts: Mapping[Status, int] = attrs.field(factory=lambda: count_statuses(()))
     requests: int = 0
     elapsed: float = 0.0
-    failures: Sequence[ShareOutcome] = attrs.field(default=(), repr=lambda kept: f"<{len(kept)}>")
+    failures: Sequence[ShareOutcome] = ()
+    failures_truncated: bool = False
+    complete: bool = True
+    ended: Ended = Ended.EXHAUSTED
+    unjournaled: int = 0
 
-    def __bool__(self) -> bool:
+    @property
+    def retryable_ids(self) -> Sequence[str]:
+        """Those of the kept failures that are worth asking for again, the refused ones last."""
+        return _retryable(
+            [outcome.share_id for outcome in self.failures],
+            [outcome.settlement for outcome in self.failures],
+        )
+
+    @property
+    def retryable_truncated(self) -> bool:
+        """Whether there may be more ids worth asking for again than `retryable_ids` names."""
+        return self.failures_truncated
+
+    @property
+    def all_well(self) -> bool:
+        """Whether every id that was read is CANCELLED or ALREADY_GONE."""
         return all(not count for status, count in self.counts.items() if status not in WELL)
 
     def raise_for_failures(self) -> None:
-        """Raise unless every id is cancelled or gone.
+        """Raise unless the source was read to its end and every id is cancelled or gone.
 
         Raises:
-            CancelIncomplete: With this summary as its ``.report``.
+            CancelIncomplete: If not, with this summary as its ``.report``.
         """
         if not self:
             raise CancelIncomplete(self)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, fit for JSON: the numbers, and the failures that were kept."""
+        return {
+            **_head(self),
+            "failures": [outcome.to_dict() for outcome in self.failures],
+            "failures_truncated": self.failures_truncated,
+            "retryable_ids": list(self.retryable_ids),
+            "retryable_truncated": self.retryable_truncated,
+        }
+
+    def __bool__(self) -> bool:
+        return self.complete and self.all_well
+
+    def __repr__(self) -> str:
+        return _text("CancelSummary", self)
+
     def __getstate__(self) -> tuple[Any, ...]:
-        return dict(self.counts), self.requests, self.elapsed, tuple(self.failures)
+        # A read-only view of the counts does not pickle.
+        return dict(self.counts), *attrs.astuple(self, recurse=False)[1:]
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        for name, value in zip(("counts", "requests", "elapsed", "failures"), state, strict=True):
-            object.__setattr__(self, name, value)
+        for field, value in zip(attrs.fields(type(self)), state, strict=True):
+            object.__setattr__(self, field.name, value)
 
 
 #: How many failures a summary keeps: enough to see what is wrong, little enough to forget.
@@ -275,11 +381,12 @@ class Tally:
         if not settlement.well and len(self.failures) < self._keep:
             self.failures.extend(settlement.of(i) for i in ids[: self._keep - len(self.failures)])
 
-    def summary(self, *, requests: int, elapsed: float) -> CancelSummary:
-        """The summary as of now."""
+    def summary(self, **details: Any) -> CancelSummary:
+        """The summary as of now; `details` as for `CancelSummary`."""
+        failed = sum(count for status, count in self.counts.items() if status not in WELL)
         return CancelSummary(
             counts=MappingProxyType(dict(self.counts)),
-            requests=requests,
-            elapsed=elapsed,
             failures=tuple(self.failures),
+            failures_truncated=failed > len(self.failures),
+            **details,
         )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Iterable
-from inspect import iscoroutinefunction
+from functools import partial
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any
 
 import attrs
@@ -65,15 +66,25 @@ def check_kind(name: str, value: object, *kinds: type) -> None:
         raise ConfigurationError(f"{name} must be {wanted}, not {type(value).__name__}")
 
 
+def is_async(function: object) -> bool:
+    """Whether calling it runs nothing until somebody awaits it: an async function, or an object with one."""
+    while isinstance(function, partial):
+        function = function.func
+    calls = [function]
+    if callable(function):
+        calls.append(type(function).__call__)  # an object whose calls are async
+    return any(iscoroutinefunction(call) or isasyncgenfunction(call) for call in calls)
+
+
 def check_callables(name: str, values: object, *, awaited: bool = False) -> tuple[Any, ...]:
     """The functions of a sequence.
 
     Raises:
-        ConfigurationError: It is no sequence of functions.
+        ConfigurationError: If it is not a sequence of functions, or if nobody would await an async one.
     """
     if isinstance(values, Iterable) and not isinstance(values, str):
         functions = tuple(values)
-        if not awaited and any(iscoroutinefunction(function) for function in functions):
+        if not awaited and any(map(is_async, functions)):
             raise ConfigurationError(f"{name} must be plain functions: nobody would await an async one")
         if all(callable(function) for function in functions):
             return functions

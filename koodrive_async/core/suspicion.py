@@ -1,56 +1,71 @@
 """Batches refused as invalid: is it some ids in them, or would everything be refused?
 
-A refused batch is halved until the culprits are alone. While nothing was accepted since the first
-refusal, requests go one at a time; when a number of them in a row were refused, over different
-batches, the refusal hits everything alike. Refuses to send, and to know what a batch is.
+A refused batch is halved until the culprits are alone. While that is in doubt requests go one at a time. When
+a number of them in a row were refused, single ids from all over the known input are tried; if those are all
+refused too, the refusal hits everything alike. Not here: sending, and what a batch is (see ``bulk``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
-#: Refusals in a row after which other batches are tried: one batch of 100 is down to a single id,
+#: Refusals in a row after which single ids from elsewhere are tried: one batch of 100 is down to a single id,
 #: and that id's neighbour refused too, after nine.
 CROSS_CHECK = 10
 
-#: Refusals in a row after which nothing will be accepted (design.md: "within 20 requests").
-HOPELESS = 20
+#: How many single ids are tried. If 14 % of all ids would be accepted, one of 20 is (95 %).
+SAMPLES = 20
+
+#: Refusals in a row, the samples among them, after which nothing will be accepted (design: within 40).
+HOPELESS = CROSS_CHECK + SAMPLES
 
 
 class Suspicion:
-    """What refusals and acceptances in a bulk call add up to."""
+    """What refusals and acceptances in a bulk call add up to.
+
+    Attributes:
+        strikes: Refusals since something was accepted last.
+        samples: How many of them were single ids from elsewhere.
+        ever_accepted: Whether anything was accepted in this call.
+    """
 
     def __init__(self) -> None:
         self.strikes = 0
-        self._ever_accepted = False
-        self._origins: set[Hashable] = set()
+        self.samples = 0
+        self.ever_accepted = False
 
     @property
     def doubtful(self) -> bool:
-        """Nothing was accepted since the last refusal: one request at a time."""
-        return self.strikes > 0
+        """Whether everything may be refused, so that one request goes at a time.
+
+        At first a single refusal raises the doubt; in a call that works, some bad ids are no reason for it.
+        """
+        return self.strikes >= (CROSS_CHECK if self.ever_accepted else 1)
 
     @property
-    def cross_check(self) -> bool:
-        """Rather than halving on, try another batch."""
-        return self.strikes >= CROSS_CHECK
-
-    def accepted(self) -> None:
-        """The service accepted a batch or a piece of one."""
-        self.strikes = 0
-        self._ever_accepted = True
-        self._origins.clear()
-
-    def refused(self, origin: Hashable) -> None:
-        """It refused one as invalid; `origin` is the batch it was cut from."""
-        self.strikes += 1
-        self._origins.add(origin)
+    def wants_sample(self) -> bool:
+        """Whether, rather than halving on, a single id from elsewhere is to be tried."""
+        return self.strikes >= CROSS_CHECK and self.samples < SAMPLES
 
     @property
     def hopeless(self) -> bool:
-        """Everything would be refused.
+        """Whether everything would be refused."""
+        return self.strikes >= HOPELESS and self.samples >= SAMPLES
 
-        Once something was accepted, a single batch may be bad from end to end: then it takes
-        refusals of several batches to say so.
-        """
-        return self.strikes >= HOPELESS and (not self._ever_accepted or len(self._origins) > 1)
+    def accepted(self) -> None:
+        """The service accepted a batch or a piece of one."""
+        self.strikes = self.samples = 0
+        self.ever_accepted = True
+
+    def refused(self, *, sample: bool) -> None:
+        """The service refused a batch or a piece of one as invalid."""
+        self.strikes += 1
+        self.samples += sample
+
+
+def spread(number: int) -> float:
+    """The place of a sample: 1/2, 1/4, 3/4, 1/8, 5/8 ... for 1, 2, 3, 4, 5 ...; evenly spread at any time."""
+    place, step = 0.0, 0.5
+    while number:
+        place += step * (number & 1)
+        number >>= 1
+        step /= 2
+    return place

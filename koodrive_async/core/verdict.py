@@ -1,7 +1,8 @@
 """What a reply, or its absence, means: final or not, could the service have acted, when to ask again.
 
 Body first, then HTTP status: business errors arrive with 200, and 400 is documented both for bad
-parameters and for "authentication not passed" (koodrive-api section 4). Refuses to act on what it says.
+parameters and for "authentication not passed" (koodrive-api section 4). Not here: what is done about it
+(see ``call`` and ``bulk``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from koodrive_async.core.codec import Envelope, has_sub_responses, read_envelope
+from koodrive_async.core.codec import Envelope, has_sub_responses, only_successes, read_envelope
 from koodrive_async.core.errors import (
     ApiError,
     AuthFailed,
@@ -56,9 +57,9 @@ class Meaning(Enum):
     INVALID = "invalid"
     """Refused for its content: a batch may be halved to find the culprit."""
     REFUSED = "refused"
-    """Refused for certain; says nothing about other requests."""
+    """Refused, which says nothing about other requests."""
     FATAL = "fatal"
-    """Refused for certain, and every other request would be too."""
+    """Refused, and every other request would be too."""
 
 
 @attrs.frozen(slots=True)
@@ -239,10 +240,10 @@ def judge(
     now: float = 0.0,
     secrets: tuple[str, ...] = (),
 ) -> Verdict[T]:
-    """What a reply means.
+    """Classify a reply.
 
     Args:
-        reply: It.
+        reply: The HTTP response to classify.
         read: Makes the value of a good reply, or raises `BadReply`.
         batched: Whether the reply may answer for single ids, whatever it says of the whole.
         signed_at: The request's ``X-Date`` in seconds since the epoch, if it had one.
@@ -255,22 +256,56 @@ def judge(
         envelope = read_envelope(parse_object(reply.body))
         if envelope.code is not None:
             date = _server_date(reply, envelope.message)
-        listed = batched and has_sub_responses(envelope.data) and (ok or reply.status in _LISTED_WITH)
-        if listed or (ok and envelope.code == "0"):
+        listed = batched and has_sub_responses(envelope.data)
+        if listed and (ok or reply.status == _PARTIAL_FAILURE):
+            value = read(envelope)
+            if odd := _contradiction(reply, envelope):
+                return _unreadable(reply, BadReply(odd), date, secrets)
+            wait = _retry_after(reply, date, now)  # of single ids that are throttled
+            return Verdict(Meaning.ANSWER, value=value, retry_after=wait, server_date=date)
+        if ok and envelope.code == "0":
             return Verdict(Meaning.ANSWER, value=read(envelope), server_date=date)
-        if ok and not envelope.code:
-            raise BadReply("a reply without a code")  # noqa: TRY301 - handled like every other bad reply
     except BadReply as error:
-        if not ok:
-            envelope = Envelope(None, _words(reply), "", {})
-            return _refusal(reply, envelope, None, signed_at, now, secrets)
-        error.status, error.body = reply.status, excerpt(reply.body, secrets)
-        return Verdict(Meaning.TRANSIENT, error=error, ambiguous=True, server_date=date)
+        if ok or reply.status < 200:
+            return _unreadable(reply, error, date, secrets)
+        envelope, listed = Envelope(None, _words(reply), "", {}), False
+    if odd := _no_refusal(reply, envelope, batched=batched):
+        return _unreadable(reply, BadReply(odd), date, secrets)
+    if listed and reply.status >= 500:  # it failed, and answers for single ids: which of both is true?
+        envelope = attrs.evolve(envelope, code=None)
     return _refusal(reply, envelope, date, signed_at, now, secrets)
 
 
-#: With these a list of sub-responses is believed: partial failure has no documented status.
-_LISTED_WITH = frozenset({400, 500})
+#: With this status, as with 2xx, a list of sub-responses is believed: partial failure has no documented one.
+_PARTIAL_FAILURE = 400
+
+
+def _contradiction(reply: Reply, envelope: Envelope) -> str:
+    """What is wrong with a list beside the code of the whole, or "".
+
+    A mixed list beside a failure code is a partial failure, and is believed item by item; what the code
+    of the whole is then is not documented (batchCancel.html).
+    """
+    failed = reply.status == _PARTIAL_FAILURE or envelope.code not in (None, "0")
+    if failed and only_successes(envelope.data):
+        return f"a failure (code {envelope.code}) beside a list of nothing but successes"
+    return ""
+
+
+def _no_refusal(reply: Reply, envelope: Envelope, *, batched: bool) -> str:
+    """Why a reply without an answer is not a refusal either, or ""."""
+    if reply.status < 200:  # 101 too: nobody asked to switch protocols
+        return f"HTTP {reply.status} is no final reply"
+    if reply.status < 300 and not envelope.code:
+        return "a reply without a code"
+    if batched and 200 < reply.status < 300:  # 201, 202 ...: something was done, or will be
+        return f"HTTP {reply.status} with the failure code {envelope.code}"
+    return ""
+
+
+def _unreadable(reply: Reply, error: BadReply, date: float | None, secrets: tuple[str, ...]) -> Verdict[Any]:
+    error.status, error.body = reply.status, excerpt(reply.body, secrets)
+    return Verdict(Meaning.TRANSIENT, error=error, ambiguous=True, server_date=date)
 
 
 def _words(reply: Reply) -> str:
@@ -296,7 +331,7 @@ def _refusal(
     }
     wait = ceiling = None
     if meaning in (Meaning.THROTTLED, Meaning.TRANSIENT):
-        wait = parse_retry_after(header_values(reply.headers, "retry-after"), now if date is None else date)
+        wait = _retry_after(reply, date, now)
         ceiling = parse_ceiling(envelope.message)
     if cls is Throttled:
         fields |= {"retry_after": wait, "retry_at": _instant(now, wait)}
@@ -313,6 +348,11 @@ def _refusal(
         ceiling=ceiling,
         server_date=date,
     )
+
+
+def _retry_after(reply: Reply, date: float | None, now: float) -> float | None:
+    values = header_values(reply.headers, "retry-after")
+    return parse_retry_after(values, now if date is None else date) if values else None
 
 
 def _instant(now: float, wait: float | None) -> datetime | None:

@@ -2,22 +2,23 @@
 
 A piece is a batch, or what is left of one: ids without an answer, ids refused for now, the halves of
 a batch refused as invalid, a batch that gets its second chance. Old pieces go before fresh batches;
-while a refusal is in doubt (``core/suspicion.py``) one piece goes at a time. Refuses to send, to wait
-and to judge.
+while a refusal is in doubt (``core/suspicion.py``) one piece goes at a time. Not here: sending and waiting
+(see ``bulk``), and what a reply means for a piece (see ``replies``).
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from uuid import uuid4
 
 import attrs
 
 from koodrive_async.core.batching import Batch
-from koodrive_async.core.outcomes import Settlement, unsettled
-from koodrive_async.core.suspicion import Suspicion
+from koodrive_async.core.errors import KooDriveError
+from koodrive_async.core.outcomes import UNSENT, Settlement, unsettled
+from koodrive_async.core.suspicion import Suspicion, spread
 from koodrive_async.shell.supply import Supply
 from koodrive_async.shell.trail import Trail
 
@@ -34,6 +35,9 @@ class Piece:
         rounds: How often they were asked again for want of a final answer.
         last: Whether the second chance is used up.
         known: Whether the journal was asked about them.
+        sample: Whether it is a single id from elsewhere, to tell bad ids from a bad request.
+        confirming: Whether an answer that names no id is asked for a second time.
+        refused_before: Ids that an earlier run saw refused after a lost reply, and with which code.
     """
 
     batch: Batch
@@ -43,14 +47,22 @@ class Piece:
     rounds: int = 0
     last: bool = False
     known: bool = False
+    sample: bool = False
+    confirming: bool = False
+    refused_before: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def attempts(self) -> int:
         """Requests that carried these ids."""
         return self.before + self.trail.requests
 
-    def as_is(self) -> Settlement:
-        """The outcome, should nothing further happen."""
+    @property
+    def alone(self) -> bool:
+        """Whether it is a single id, so that what is said of the request is said of the id."""
+        return len(self.batch.ids) == 1
+
+    def as_is(self, ended: KooDriveError | None = UNSENT.error) -> Settlement:
+        """The outcome, should nothing further happen; `ended` says why where nothing failed."""
         trail = self.trail
         return unsettled(
             attempts=self.attempts,
@@ -58,6 +70,7 @@ class Piece:
             refused=trail.refused,
             error=trail.error,
             trace_id=trail.trace_id,
+            ended=ended,
         )
 
 
@@ -75,12 +88,23 @@ class Agenda:
         self._parked: deque[Piece] = deque()
         self._second: deque[Piece] = deque()
         self._dropped: list[Piece] = []
+        self._halving = 0
 
     @property
     def empty(self) -> bool:
         """Whether nothing is left, nor will come."""
         waiting = self._ready or self._later or self._parked or self._second
         return not waiting and self._supply.exhausted
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether the whole input is known."""
+        return self._supply.total is not None
+
+    @property
+    def single(self) -> bool:
+        """Whether the whole input is one id."""
+        return self._supply.total == 1
 
     def next(self, now: float, busy: int) -> Piece | None:
         """The piece to send now, if there is one.
@@ -127,29 +151,43 @@ class Agenda:
         heapq.heappush(self._later, (due, rest.trail.batch, rest))
         return rest
 
-    def doubt(self, piece: Piece, batch: Batch) -> None:
-        """Some of its ids may have been sent by an earlier run: they go as a piece of their own."""
+    def doubt(self, piece: Piece, batch: Batch, refused: Mapping[str, str]) -> None:
+        """Some of its ids may have been sent by an earlier run: they go as a piece of their own.
+
+        Args:
+            piece: What they are cut from.
+            batch: These ids.
+            refused: Those that the earlier run saw refused, and with which code.
+        """
         rest = self._cut(piece, batch)
         rest.trail.ambiguous = True
+        rest.refused_before = refused
         self._ready.append(rest)
+
+    def confirm(self, piece: Piece) -> None:
+        """A single id is asked once more, over another connection: the answer did not name it."""
+        rest = self._cut(piece, piece.batch)
+        rest.confirming = True
+        self._ready.appendleft(rest)
 
     def invalid(self, piece: Piece) -> None:
         """Refused for its content, with several ids: the culprit is looked for, in one batch at a time."""
         elsewhere = any(ready.origin != piece.origin for ready in self._ready)
-        if self.suspicion.doubtful and (self.suspicion.cross_check or elsewhere):
+        if self.suspicion.doubtful and (self.suspicion.wants_sample or elsewhere):
             self._parked.append(piece)
         else:
             self.halve(piece)
 
     def halve(self, piece: Piece) -> None:
         """Depth first: the sooner a single id is alone, the sooner it is known what was refused."""
+        self._halving = piece.origin
         self._ready.extendleft(self._cut(piece, half) for half in reversed(piece.batch.halves()))
 
     # -- which is next ----------------------------------------------------------------------------
 
     def _next_in_doubt(self) -> Piece | None:
-        """Of the batch that is being halved; after a while a whole other one, to compare."""
-        if self.suspicion.cross_check and (piece := self._fresh()):
+        """Of the batch that is being halved; after a while single ids from elsewhere, to compare."""
+        if self.suspicion.wants_sample and (piece := self._sample()):
             return piece
         if not self._ready and self._parked:
             self.halve(self._parked.popleft())
@@ -157,10 +195,42 @@ class Agenda:
 
     def _fresh(self) -> Piece | None:
         batch = self._supply.take()
-        if batch is None:
-            return None
+        return None if batch is None else self._begin(batch)
+
+    def _begin(self, batch: Batch) -> Piece:
         trail = self._trail()
         return Piece(batch, trail, origin=trail.batch)
+
+    def _sample(self) -> Piece | None:
+        """A single id from somewhere in all that is known and not settled."""
+        where = spread(self.suspicion.samples + 1)
+        single = self._supply.sample(where)
+        piece = self._sample_begun(where) if single is None else self._begin(single)
+        if piece is not None:
+            piece.sample = True
+        return piece
+
+    def _sample_begun(self, where: float) -> Piece | None:
+        """The same from the refused batches that wait, when all batches were begun.
+
+        In a call that works a single batch may be bad from end to end: that one says nothing of the others.
+        """
+        waiting = [
+            (kind, piece)
+            for kind in (self._parked, self._ready)
+            for piece in kind
+            if not (self.suspicion.ever_accepted and piece.origin == self._halving) and not piece.confirming
+        ]
+        if not waiting:
+            return None
+        kind, piece = waiting[int(where * len(waiting))]
+        if piece.alone:
+            kind.remove(piece)
+            return piece
+        middle = len(piece.batch.ids) // 2
+        single = self._cut(piece, piece.batch.only([middle]))
+        piece.batch = piece.batch.only([at for at in range(len(piece.batch.ids)) if at != middle])
+        return single
 
     def _chance(self, busy: int) -> Piece | None:
         if busy or self._later or not self._second:
@@ -184,4 +254,6 @@ class Agenda:
             error=then.error,
             trace_id=then.trace_id,
         )
-        return attrs.evolve(piece, batch=batch, trail=trail, before=piece.attempts)
+        return attrs.evolve(
+            piece, batch=batch, trail=trail, before=piece.attempts, sample=False, confirming=False
+        )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import time
 from typing import NamedTuple
 
 import anyio
@@ -22,7 +21,9 @@ from koodrive_async.core.credentials import (
 )
 from koodrive_async.core.errors import AuthFailed, KooDriveError
 from koodrive_async.core.secrets import Secret, scrub
+from koodrive_async.shell.cancellation import is_asked_for
 from koodrive_async.shell.log import say
+from koodrive_async.shell.looptime import LoopTime
 
 #: A provider that takes longer is given up; it has its own time-outs, this one keeps us honest.
 PROVIDER_LIMIT = 60.0
@@ -51,8 +52,9 @@ class Token(NamedTuple):
 class Auth:
     """Hands out the current token."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, time: LoopTime) -> None:
         self.credentials = credentials
+        self._time = time
         self._provider: TokenProvider | None = None
         secret = None
         if isinstance(credentials, TokenCredentials):
@@ -85,14 +87,14 @@ class Auth:
         """
         if self._provider is not None:
             token = self._token._replace(tries=self._tries)
-            left = self._ends - time.monotonic()
+            left = self._ends - self._time.now()
             if token.secret is None or left <= 0.0:
                 await self._renew(token, refused=False)
             elif left <= self._margin() and self._kept != token.generation:
                 await self._renew_early(token)
             if self._life is not None and self._life.sliding and self._life.expires_in is not None:
                 # The request that this token is for begins its life anew.
-                self._ends = time.monotonic() + self._life.expires_in
+                self._ends = self._time.now() + self._life.expires_in
         return self._token._replace(tries=self._tries)
 
     async def renew(self, stale: Token) -> None:
@@ -135,7 +137,7 @@ class Auth:
             self._tries += 1
             self._failure = None
             self._life = fresh
-            self._ends = math.inf if fresh.expires_in is None else time.monotonic() + fresh.expires_in
+            self._ends = math.inf if fresh.expires_in is None else self._time.now() + fresh.expires_in
             self._token = Token(stale.generation + 1, fresh.token)
 
     async def _fetch(self, provider: TokenProvider, stale: Secret | None, *, refused: bool) -> AccessToken:
@@ -148,8 +150,8 @@ class Auth:
         except KooDriveError as error:
             raise AuthFailed(f"the token provider failed: {error}") from error
         except anyio.get_cancelled_exc_class():
-            if anyio.current_effective_deadline() == -math.inf:
-                raise  # it is this call that is cancelled
+            if is_asked_for():
+                raise
             raise AuthFailed("the token provider was cancelled, though this call was not") from None
         except Exception as error:  # whatever a caller's function raises ends as one typed error for all
             text = scrub(str(error), (old or "",), limit=200)

@@ -1,66 +1,42 @@
 """Source -> batches -> workers -> outcomes: the engine under ``cancel``, ``open_cancel`` and their kin.
 
 Workers take pieces from the agenda until nothing is left or something fatal stops them; what is left then
-is settled by what is known of it. Refuses to know how a request is made (``call``), which piece is
-next (``agenda``) and where outcomes go (`Sink`).
+is settled by what is known of it. Not here: how a request is made (``call``), which piece is next
+(``agenda``), what a reply means for it (``replies``), and where outcomes go (``recording``).
 """
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
-import attrs
 from anyio.abc import TaskGroup
 
-from koodrive_async.core.batching import Batch
 from koodrive_async.core.codec import read_cancel_reply
-from koodrive_async.core.errors import KooDriveError, NotFound, Throttled
-from koodrive_async.core.events import BatchSettled
+from koodrive_async.core.errors import CallEnded, KooDriveError
 from koodrive_async.core.jsontext import dump
 from koodrive_async.core.models import CancelReply
 from koodrive_async.core.operations import Operation
-from koodrive_async.core.outcomes import UNSENT, Settlement, Status, count_statuses
-from koodrive_async.core.pacing import backoff
-from koodrive_async.core.pairing import Rules, pair
-from koodrive_async.core.verdict import Meaning
+from koodrive_async.core.outcomes import Ended, Settlement, Status
+from koodrive_async.core.pairing import Rules
 from koodrive_async.shell.agenda import Agenda, Piece
 from koodrive_async.shell.call import Caller
+from koodrive_async.shell.cancellation import is_asked_for, unexpected
 from koodrive_async.shell.drain import Drain
-from koodrive_async.shell.hooks import tell
-from koodrive_async.shell.log import say
+from koodrive_async.shell.recording import Keeper, Recorder, Sink
+from koodrive_async.shell.replies import Replies
 from koodrive_async.shell.supply import Supply
-from koodrive_async.shell.trail import Ask
+from koodrive_async.shell.trail import Ask, kept
 
-#: How often ids that were refused for now are asked again.
-ROUNDS = 3
-
-#: How often ids that a reply left out are asked again.
-MISSING_ROUNDS = 2
-
-
-class Sink(Protocol):
-    """Where outcomes go; called between two awaits, once for each id."""
-
-    def settle(self, settlement: Settlement, batch: Batch) -> None:
-        """These ids have their outcome."""
-
-
-class Keeper(Protocol):
-    """What remembers outcomes beyond the process: the journal."""
-
-    async def known(self, ids: Sequence[str]) -> dict[str, Settlement]:
-        """What earlier runs found out; those that are UNKNOWN may have been sent."""
-
-    async def intend(self, ids: Sequence[str]) -> None:
-        """These are about to be sent."""
-
-    async def settle(self, groups: Sequence[tuple[Settlement, Sequence[str]]]) -> None:
-        """These have their outcome."""
+#: What to say of ids that were never sent, by what ended the call.
+_NOT_SENT_BECAUSE = {
+    Ended.STOPPED: "the stream was stopped before this could be sent",
+    Ended.LEFT: "the stream's block was left before this could be sent",
+    Ended.DEADLINE: "the deadline passed before this could be sent",
+    Ended.CANCELLED: "the caller's task was cancelled before this could be sent",
+}
 
 
 class Engine:
@@ -81,14 +57,14 @@ class Engine:
         self._caller = caller
         self._operation = operation
         self._path = operation.url_path()
-        self._rules = rules
         self._supply = supply
-        self._sink = sink
         self._drain = drain
-        self._journal = journal
         self._deadline = deadline
-        began = time.monotonic()
-        self._agenda = Agenda(supply, began=began, ends=None if deadline is None else began + deadline)
+        began = caller.now()
+        self._ends = None if deadline is None else began + deadline
+        self._agenda = Agenda(supply, began=began, ends=self._ends)
+        self.recorder = Recorder(sink, journal, caller.hooks, operation.name, self._fail)
+        self._replies = Replies(caller, rules, self._agenda, self.recorder, self._fail)
         self._running: set[Piece] = set()
         self._workers = 0
         self._idle = 0
@@ -96,12 +72,14 @@ class Engine:
         self._tasks: TaskGroup | None = None
         self._stopping = False
         self._requests = 0
-        self._mentioned: set[str] = set()
-        self.on_settled: Callable[[], None] = lambda: None
-        #: Ids refused alone, while it is in doubt whether everything would be.
-        self._accused: list[tuple[Settlement, Batch]] = []
+        self._heard = False
+        self._reason: Ended | None = None
+        self._cut_short = False
         self.failure: Exception | None = None
+        self.ended = Ended.EXHAUSTED
         self.over = False
+        #: Set when `over` is: for one who waits without being in the engine's task group.
+        self.finished = anyio.Event()
 
     # -- what the outside may look at and do ------------------------------------------------------
 
@@ -121,8 +99,13 @@ class Engine:
             self._bell.set()
             self._bell = anyio.Event()
 
-    def stop(self) -> None:
-        """Begin nothing new; what is being sent may end."""
+    def stop(self, reason: Ended) -> None:
+        """Begin nothing new; what is being sent may end. The first reason counts."""
+        if self._reason is None:
+            self._reason = reason
+        self._halt()
+
+    def _halt(self) -> None:
         self._stopping = True
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()
@@ -139,10 +122,14 @@ class Engine:
                     # It cuts every wait; sends have their own limit, deadline plus grace.
                     self._tasks.cancel_scope.deadline = anyio.current_time() + self._deadline
                 if self._stopping:
-                    self.stop()
+                    self._halt()
                 if feed is not None:
                     self._tasks.start_soon(feed)
                 self._spawn(self._tasks)
+        except anyio.get_cancelled_exc_class():
+            if is_asked_for():
+                raise
+            self._fail(unexpected("the task of this call"))
         finally:
             with anyio.CancelScope(shield=True):
                 await self._close()
@@ -166,11 +153,12 @@ class Engine:
             finally:
                 self._running.discard(piece)
                 self._requests += piece.trail.requests
+                self._heard = self._heard or piece.trail.heard
                 self.ring()
 
     async def _next(self) -> Piece | None:
         while not self._stopping:
-            now = time.monotonic()
+            now = self._caller.now()
             busy = len(self._running)
             may_begin = self._may_begin()
             piece = self._agenda.next(now, busy) if may_begin else None
@@ -184,7 +172,7 @@ class Engine:
                     await self._bell.wait()
             finally:
                 self._idle -= 1
-        self.stop()
+        self._halt()
         return None
 
     def _may_begin(self) -> bool:
@@ -198,24 +186,28 @@ class Engine:
         try:
             reply = await self._ask(piece)
         except KooDriveError as error:
-            then = partial(self._failed, piece, error)
+            self._cut_short = self._cut_short or self._ending() is not None
+            then = partial(self._replies.failed, piece, error)
         except Exception as error:  # noqa: BLE001 - a bug, ours or a middleware's: it ends the call, as itself
             self._agenda.drop(piece)
             self._fail(error)
             return
-        except BaseException:
+        except BaseException as error:
             self._agenda.drop(piece)
-            raise
+            if not isinstance(error, anyio.get_cancelled_exc_class()) or is_asked_for():
+                raise
+            self._fail(unexpected("a task of this call"))  # else it would end with its ids, and nobody know
+            return
         else:
             if reply is None:
                 return
-            then = partial(self._answered, piece, reply)
+            then = partial(self._replies.answered, piece, reply)
         with anyio.CancelScope(shield=True):
             await then()
 
     async def _ask(self, piece: Piece) -> CancelReply | None:
         """The reply to a piece; None if the journal knew all of its ids."""
-        fresh = self._journal is not None and not piece.known
+        fresh = self.recorder.journal is not None and not piece.known
         if fresh and not await self._look_up(piece):
             return None
         body = dump({"shareIds": list(piece.batch.ids)})
@@ -224,177 +216,73 @@ class Engine:
 
     async def _look_up(self, piece: Piece) -> bool:
         """Deliver what the journal knows, note the rest as about to be sent; whether there is a rest."""
-        assert self._journal is not None
+        journal = self.recorder.journal
+        assert journal is not None
         ids = piece.batch.ids
-        known = await self._journal.known(ids)
+        known = await journal.known(ids)
         piece.known = True
-        self._deliver(known, piece.batch, lambda settlement: not settlement.retryable)
+        self.recorder.deliver(known, piece.batch, lambda settlement: not settlement.retryable)
         rest = [index for index, i in enumerate(ids) if i not in known or known[i].retryable]
         doubtful = {i for i in rest if ids[i] in known and known[ids[i]].status is Status.UNKNOWN}
         if doubtful:  # an earlier run may have sent these: that sticks to them, and to no others
-            self._agenda.doubt(piece, piece.batch.only(sorted(doubtful)))
+            refused = {}
+            if journal.settles_repeated_refusals:
+                refused = {ids[i]: known[ids[i]].code for i in doubtful if known[ids[i]].refused}
+            self._agenda.doubt(piece, piece.batch.only(sorted(doubtful)), refused)
         piece.batch = piece.batch.only([i for i in rest if i not in doubtful])
         if piece.batch.ids:
-            await self._journal.intend(piece.batch.ids)
+            await journal.intend(piece.batch.ids)
         return bool(piece.batch.ids)
-
-    def _deliver(
-        self, known: Mapping[str, Settlement], batch: Batch, wanted: Callable[[Settlement], bool]
-    ) -> None:
-        """Deliver those of the batch whose settlement is known and wanted, alike ones together."""
-        groups: dict[int, tuple[Settlement, list[int]]] = {}
-        for index, share_id in enumerate(batch.ids):
-            settlement = known.get(share_id)
-            if settlement is not None and wanted(settlement):
-                groups.setdefault(id(settlement), (settlement, []))[1].append(index)
-        for settlement, indices in groups.values():
-            self._sink.settle(settlement, batch.only(indices))
-        self.on_settled()
-
-    async def _answered(self, piece: Piece, reply: CancelReply) -> None:
-        await self._accepted()
-        batch, trail = piece.batch, piece.trail
-        pairing = pair(
-            batch.ids,
-            reply,
-            self._rules,
-            attempts=piece.attempts,
-            trace_id=trail.trace_id,
-            secrets=self._caller.secrets(),
-        )
-        for oddity in set(pairing.oddities) - self._mentioned:
-            self._mentioned.add(oddity)
-            say(logging.WARNING, "%s (trace id %s; mentioned once)", oddity, trail.trace_id)
-        groups = [
-            (settlement, batch if len(indices) == len(batch.ids) else batch.only(indices))
-            for settlement, indices in pairing.settled
-        ]
-        for settlement, indices in pairing.again:
-            if isinstance(settlement.error, Throttled):
-                self._caller.gate.throttled(settlement.error)
-            if piece.rounds < ROUNDS:
-                rest = self._again(piece, batch.only(indices))
-                rest.trail.refused = settlement.error
-            else:
-                groups.append((settlement, batch.only(indices)))
-        if pairing.missing:
-            trail.ambiguous = True  # asked, taken, not answered for
-            if piece.rounds < MISSING_ROUNDS:
-                self._again(piece, batch.only(pairing.missing))
-            else:
-                groups.append((piece.as_is(), batch.only(pairing.missing)))
-        await self._settle(groups)
-
-    def _again(self, piece: Piece, batch: Batch) -> Piece:
-        retry = self._caller.retry
-        delay = backoff(piece.rounds + 1, 0.5, base=retry.base, cap=retry.cap)
-        return self._agenda.again(piece, batch, time.monotonic() + delay)
-
-    async def _failed(self, piece: Piece, error: KooDriveError) -> None:
-        match piece.trail.meaning:
-            case _ if error.gave_up == "deadline":
-                self._agenda.drop(piece)
-            case Meaning.INVALID:
-                await self._invalid(piece, error)
-            case Meaning.TRANSIENT if error.gave_up in ("attempts", "budget") and not piece.last:
-                self._agenda.postpone(piece)
-            case Meaning.TRANSIENT | Meaning.REFUSED:
-                if len(piece.batch.ids) > 1:
-                    _says_nothing_of_ids(piece)
-                await self._settle([(piece.as_is(), piece.batch)])
-            case _:
-                _says_nothing_of_ids(piece)
-                self._agenda.drop(piece)
-                self._fail(error)
-
-    async def _invalid(self, piece: Piece, error: KooDriveError) -> None:
-        """Refused for its content: alone it is the culprit, among others the culprit is looked for."""
-        suspicion = self._agenda.suspicion
-        alone = len(piece.batch.ids) == 1
-        code = getattr(error, "code", "")
-        gone = alone and code in self._rules.gone
-        if gone:
-            await self._accepted()
-        elif not isinstance(error, NotFound):
-            suspicion.refused(piece.origin)
-        if suspicion.hopeless:
-            self._agenda.drop(piece)
-            self._fail(error)
-        elif alone:
-            settlement = attrs.evolve(
-                piece.as_is(),
-                status=Status.ALREADY_GONE if gone else Status.REJECTED,
-                code=code,
-                message=getattr(error, "message", ""),
-                error=None if gone else piece.trail.error,
-                answered=gone,
-            )
-            if suspicion.doubtful:
-                self._accused.append((settlement, piece.batch))
-            else:
-                await self._settle([(settlement, piece.batch)])
-        else:
-            self._agenda.invalid(piece)
-
-    async def _accepted(self) -> None:
-        """Something was accepted: whoever was refused alone before is the culprit."""
-        self._agenda.suspicion.accepted()
-        if self._accused:
-            accused, self._accused = self._accused, []
-            await self._settle(accused)
 
     def _fail(self, error: Exception) -> None:
         """Everything else would fail like this: stop, and say so at the end."""
         if self.failure is None:
             self.failure = error
-        self.stop()
+        self._halt()
 
-    # -- outcomes ---------------------------------------------------------------------------------
+    # -- the end ----------------------------------------------------------------------------------
 
-    async def _settle(self, groups: Sequence[tuple[Settlement, Batch]]) -> None:
-        if self._journal is not None:
-            try:
-                await self._journal.settle([(settlement, batch.ids) for settlement, batch in groups])
-            except KooDriveError as error:
-                self._fail(error)  # nothing is lost for the caller; the next run asks these again
-        for settlement, batch in groups:
-            self._sink.settle(settlement, batch)
-            if self._caller.hooks:
-                counts = count_statuses([settlement] * len(batch.ids))
-                tell(self._caller.hooks, BatchSettled(self._operation.name, settlement.trace_id, counts))
-        self.on_settled()
+    def _ending(self) -> Ended | None:
+        """What is ending the call from outside, or None."""
+        if self._reason is None and self._ends is not None and self._caller.now() >= self._ends:
+            self._reason = Ended.DEADLINE
+        return self._reason
 
     async def _close(self) -> None:
         """Settle what is left by what is known of it, from an earlier run too."""
         self._stopping = True
-        left = list(self._agenda.left())
-        if self._agenda.suspicion.hopeless:  # the refusal says nothing about these ids
-            for piece in left:
-                _says_nothing_of_ids(piece)
-            for settlement, _ in self._accused:
-                if settlement.error is not None:
-                    settlement.error.retryable = True
-        await self._settle(self._accused)
-        asked = [piece for piece in left if piece.known or self._journal is None]
-        await self._settle([(piece.as_is(), piece.batch) for piece in asked])
-        for batch in (*(piece.batch for piece in left if piece not in asked), *self._supply.drop()):
-            self._deliver(await self._known_at_last(batch), batch, lambda _: True)
+        self.failure = self.failure or self._supply.failure
+        reason = self._ending()
+        left = not self._supply.complete or any(True for _ in self._agenda.left())
+        if self.failure is None and reason is None:
+            if not self._agenda.empty:  # our own task was cancelled
+                reason = Ended.CANCELLED
+            elif self._requests and not self._heard:
+                self.failure = self._replies.last_transient
+        ended = self._call_ended(reason)
+        await self._replies.conclude(ended)
+        unsent = Settlement(Status.NOT_SENT, error=ended)
+        for batch in self._supply.drop():
+            left = True
+            self.recorder.deliver(await self.recorder.known_at_last(batch, unsent), batch)
+        if self.failure is not None:
+            self.ended = Ended.FAILED
+        elif reason is not None and (left or self._cut_short):
+            self.ended = reason
         self.over = True
-        self.on_settled()
+        self.recorder.on_delivery()
+        self.finished.set()
 
-    async def _known_at_last(self, batch: Batch) -> Mapping[str, Settlement]:
-        """What becomes of ids that this run never sent."""
-        outcomes = dict.fromkeys(batch.ids, UNSENT)
-        if self._journal is not None:
-            try:
-                outcomes |= await self._journal.known(batch.ids)
-            except KooDriveError as error:  # an earlier run may have sent them
-                self._fail(error)
-                return dict.fromkeys(batch.ids, Settlement(Status.UNKNOWN, error=error.detached()))
-        return outcomes
-
-
-def _says_nothing_of_ids(piece: Piece) -> None:
-    """A refusal of the whole request: under other circumstances these very ids may well go."""
-    if piece.trail.refused is not None:
-        piece.trail.refused.retryable = True
+    def _call_ended(self, reason: Ended | None) -> KooDriveError:
+        """Why what was not sent was not."""
+        if isinstance(self.failure, KooDriveError):
+            return kept(self.failure)
+        if self.failure is not None:
+            error = CallEnded(f"the call was ended by {type(self.failure).__name__} before this was sent")
+            error.gave_up = Ended.FAILED
+        else:
+            error = CallEnded(
+                _NOT_SENT_BECAUSE.get(reason or Ended.LEFT, "the call ended before this was sent")
+            )
+            error.gave_up = reason or Ended.LEFT
+        return error.detached()

@@ -1,13 +1,12 @@
 """One logical call: the retry loop around permits and attempts. The only file that imports tenacity.
 
 Waiting at the gate, refusals by 429, probes of a closed gate, a renewed token and a corrected clock
-cost neither attempts nor budget; transient failures do. Refuses to know what a call is for.
+cost neither attempts nor budget; transient failures do. Not here: what a call is for (see ``bulk``).
 """
 
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -17,7 +16,7 @@ import attrs
 import tenacity
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from koodrive_async.core.errors import AttemptTimeout, AuthFailed, KooDriveError, Sent
+from koodrive_async.core.errors import AuthFailed, CallEnded, KooDriveError
 from koodrive_async.core.events import Hook, RetryScheduled
 from koodrive_async.core.pacing import Signal, backoff
 from koodrive_async.core.settings import RetryPolicy
@@ -26,8 +25,9 @@ from koodrive_async.shell.auth import Token
 from koodrive_async.shell.drain import Drain
 from koodrive_async.shell.gate import Gate
 from koodrive_async.shell.hooks import tell
+from koodrive_async.shell.looptime import Now
 from koodrive_async.shell.sender import Sender
-from koodrive_async.shell.trail import Ask, Trail, kept
+from koodrive_async.shell.trail import Ask, Trail
 
 T = TypeVar("T")
 
@@ -66,6 +66,11 @@ class Caller:
         return self.sender.gate
 
     @property
+    def now(self) -> Now:
+        """The event loop's clock."""
+        return self.gate.time.now
+
+    @property
     def hooks(self) -> Sequence[Hook]:
         """Who is told what happens."""
         return self.sender.hooks
@@ -76,7 +81,7 @@ class Caller:
 
     async def alone(self, ask: Ask[T], drain: Drain) -> T:
         """A call that belongs to no bulk call; see `run`."""
-        return await self.run(ask, Trail(uuid4().hex, 1, time.monotonic()), drain)
+        return await self.run(ask, Trail(uuid4().hex, 1, self.now()), drain)
 
     async def run(self, ask: Ask[T], trail: Trail, drain: Drain) -> T:
         """Make the call; `trail` tells what happened, however it ends.
@@ -91,9 +96,9 @@ class Caller:
                 # tenacity comes in only when there is something to retry: else it costs nothing.
                 return await self._retry(ask, trail, drain, first)
         except _Transient as last:
-            raise _signed_off(last.error, trail) from None
+            raise trail.sign_off(last.error) from None
         except KooDriveError as error:
-            raise _signed_off(error, trail) from error.__cause__
+            raise trail.sign_off(error) from error.__cause__
 
     # -- the retry loop ---------------------------------------------------------------------------
 
@@ -106,12 +111,12 @@ class Caller:
             return await self._attempt(ask, trail, drain)
 
         async def sleep(delay: float) -> None:
-            begun = time.monotonic()
+            begun = self.now()
             trail.resting = True
             trail.on_rest()
             try:
                 await anyio.sleep(delay)
-                trail.spent += time.monotonic() - begun
+                trail.spent += self.now() - begun
                 await self.gate.retry_turn()
             finally:
                 trail.resting = False
@@ -154,7 +159,7 @@ class Caller:
             error.gave_up = "attempts"
         elif trail.spent + delay > self.retry.budget:
             error.gave_up = "retry-after" if verdict.retry_after else "budget"
-        elif trail.ends is not None and time.monotonic() + delay > trail.ends:
+        elif trail.ends is not None and self.now() + delay > trail.ends:
             error.gave_up = "deadline"
         return bool(error.gave_up)
 
@@ -169,7 +174,7 @@ class Caller:
             await checkpoint_if_cancelled()  # a cancelled call sends nothing more, also when no wait says so
             token = await self.gate.auth.ready()
             ticket = await self.gate.enter(since=trail.began, patience=self.retry.patience)
-            begun = time.monotonic()
+            begun = self.now()
             if trail.ends is not None and begun >= trail.ends:
                 self.gate.leave(ticket, Signal.NEUTRAL)
                 raise _too_late()
@@ -194,7 +199,7 @@ class Caller:
                     if (ticket.probe or was_stale) and ask.may_repeat(ambiguous=verdict.ambiguous):
                         continue  # a probe of a closed gate, or a connection closed as idle: free
                     trail.charged += 1
-                    trail.spent += time.monotonic() - begun
+                    trail.spent += self.now() - begun
                     raise _Transient(verdict)
             assert verdict.error is not None
             if verdict.meaning in (Meaning.UNAUTHORISED, Meaning.WRONG_DATE):
@@ -212,7 +217,7 @@ class Caller:
         """Seconds that an attempt beginning now may take: min(total, budget left, deadline left + grace)."""
         limit = min(self.sender.timeout.total, self.retry.budget - trail.spent)
         if trail.ends is not None:
-            limit = min(limit, trail.ends + drain.grace - time.monotonic())
+            limit = min(limit, trail.ends + drain.grace - self.now())
         return max(limit, 0.0)
 
     def _moved(self, signed_at: float) -> bool:
@@ -227,17 +232,7 @@ def _failure(state: tenacity.RetryCallState) -> _Transient:
     return failure
 
 
-def _too_late() -> AttemptTimeout:
-    error = AttemptTimeout("the deadline passed before it could be sent", sent=Sent.NO)
+def _too_late() -> CallEnded:
+    error = CallEnded("the deadline passed before this could be sent")
     error.gave_up = "deadline"
-    return error
-
-
-def _signed_off(error: KooDriveError, trail: Trail) -> KooDriveError:
-    error.attempts = trail.requests
-    error.trace_id = error.trace_id or trail.trace_id
-    error.ambiguous = trail.ambiguous
-    last, trail.error = trail.error, kept(error)
-    if trail.refused is last and last is not None:
-        trail.refused = trail.error
     return error

@@ -22,3 +22,6 @@ class Departure:
         """Httpcore's trace of a new connection: setting it up, through a proxy too, is not yet leaving."""
         if name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
             self.left = True
+
+    def spoil(self) -> None:
+        """Throw away the connection (placeholder until the slots know it)."""

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import anyio
 
-from koodrive_async.core.errors import KooDriveError
+from koodrive_async.shell.cancellation import unexpected
 
 T = TypeVar("T")
 
@@ -120,5 +120,5 @@ async def drained(run: Callable[[], Awaitable[T]], drain: Drain) -> T:
     if failures:
         raise failures[0]
     if not results:
-        raise KooDriveError("the call was cancelled from inside, by a token provider or a middleware")
+        raise unexpected("the task of this call")
     return results[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Hashable
 
@@ -21,6 +20,7 @@ from koodrive_async.core.events import Event, PaceChanged
 from koodrive_async.core.pacing import Pacer, RetryQuota, Signal, Ticket
 from koodrive_async.core.settings import Pace
 from koodrive_async.shell.auth import Auth
+from koodrive_async.shell.looptime import LoopTime
 
 Emit = Callable[[Event], None]
 
@@ -43,12 +43,16 @@ class Gate:
 
     Attributes:
         auth: The credentials it is for, and their current token.
+        time: The event loop's clock.
         pace: How fast to go at most.
         quota: Whose turn it is to retry.
     """
 
-    def __init__(self, credentials: Credentials, pace: Pace, emit: Emit = lambda _: None) -> None:
-        self.auth = Auth(credentials)
+    def __init__(
+        self, credentials: Credentials, pace: Pace, time: LoopTime, emit: Emit = lambda _: None
+    ) -> None:
+        self.time = time
+        self.auth = Auth(credentials, time)
         self.pace = pace
         self.quota = RetryQuota()
         self._pacer = Pacer(concurrency=pace.concurrency, per_second=pace.per_second, adaptive=pace.adaptive)
@@ -113,7 +117,7 @@ class Gate:
             if waiter.ticket is None:
                 self._line.remove(waiter)
             else:
-                self._pacer.finish(time.monotonic(), waiter.ticket, Signal.NEUTRAL)
+                self._pacer.finish(self.time.now(), waiter.ticket, Signal.NEUTRAL)
             self._serve()
             self._wake()
             raise
@@ -131,7 +135,7 @@ class Gate:
         ceiling: float | None = None,
     ) -> None:
         """Give a permit back, with what its attempt said."""
-        now = time.monotonic()
+        now = self.time.now()
         if signal in (Signal.THROTTLED, Signal.FAILED):
             self._why = error
         if signal is Signal.THROTTLED and retry_after is not None:
@@ -141,13 +145,19 @@ class Gate:
         self._serve()
         self._wake()
 
-    def throttled(self, error: KooDriveError) -> None:
-        """A good reply refused single ids for load: as if a request of its own had been refused."""
-        self.leave(self._pacer.start(time.monotonic()), Signal.THROTTLED, error=error)
+    def throttled(self, error: KooDriveError, retry_after: float | None) -> None:
+        """A good reply refused single ids for load: as if a request of its own had been refused.
+
+        Args:
+            error: What one of them was refused with.
+            retry_after: Seconds that the reply asked to wait, or None.
+        """
+        ticket = self._pacer.start(self.time.now())
+        self.leave(ticket, Signal.THROTTLED, error=error, retry_after=retry_after)
 
     async def retry_turn(self) -> None:
         """Wait until the retry quota lets one more retry go; costs no budget."""
-        while (wait := self.quota.take(time.monotonic())) > 0.0:  # noqa: ASYNC110 - time refills it
+        while (wait := self.quota.take(self.time.now())) > 0.0:  # noqa: ASYNC110 - time refills it
             await anyio.sleep(wait)
 
     def unprove(self, error: KooDriveError) -> None:
@@ -171,14 +181,14 @@ class Gate:
     def _admit(self) -> Ticket | None:
         if self._closed:
             raise ClientClosed("the client was closed")
-        now = time.monotonic()
+        now = self.time.now()
         return self._pacer.start(now) if self._pacer.admit(now) == 0.0 else None
 
     def _serve(self) -> float:
         """Let in whoever may go; how long until the next one may."""
         wait = math.inf
         while self._line:
-            now = time.monotonic()
+            now = self.time.now()
             wait = self._pacer.admit(now)
             if wait != 0.0:
                 break
@@ -199,7 +209,7 @@ class Gate:
             raise copy.copy(waiter.refusal)
         if not self._pacer.closed:
             return math.inf
-        now = time.monotonic()
+        now = self.time.now()
         waited = min(self._pacer.stalled(now), now - waiter.since)
         hopeless = self._asked_until - now > patience - waited
         if waited >= patience or hopeless:

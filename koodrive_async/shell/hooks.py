@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import anyio
 
 from koodrive_async.core.events import Event, Hook
 from koodrive_async.shell.log import say
+
+T = TypeVar("T")
 
 
 def tell(hooks: Sequence[Hook], event: Event) -> None:
     """Call every hook."""
     for hook in hooks:
-        try:
-            hook(event)
-        except Exception:  # noqa: BLE001 - whatever a caller's hook raises must not touch the call
-            say(logging.ERROR, "a hook failed on %s", type(event).__name__, exc_info=True)
+        call_back(hook, event, f"a hook failed on {type(event).__name__}")
+
+
+def call_back(function: Callable[[T], object], argument: T, complaint: str) -> None:
+    """Call a caller's plain function; whatever it raises is logged.
+
+    A cancellation too: a plain function awaits nothing, so the one it raises is somebody else's.
+    """
+    try:
+        function(argument)
+    except (Exception, anyio.get_cancelled_exc_class()):  # noqa: BLE001 - theirs must not touch the call
+        say(logging.ERROR, complaint, exc_info=True)

@@ -24,6 +24,7 @@ from anyio.lowlevel import current_token
 from koodrive_async.core import ledger
 from koodrive_async.core.errors import ConfigurationError, JournalFailed
 from koodrive_async.core.outcomes import Settlement
+from koodrive_async.core.settings import check_kind
 from koodrive_async.shell.journalfile import Groups, JournalFile, Order, explain
 
 #: How long closing may take, in seconds; what is slower goes on in the background.
@@ -34,6 +35,10 @@ def _check_path(_: object, __: object, path: Any) -> None:
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigurationError(f"Journal(path) must be the path of a file, got {path!r}")
+
+
+def _check_flag(_: object, field: attrs.Attribute[Any], value: Any) -> None:
+    check_kind(f"Journal({field.name}=...)", value, bool)
 
 
 @attrs.frozen(slots=True)
@@ -47,12 +52,16 @@ class Journal:
 
     Attributes:
         path: Where it is, on a disk of this machine; while it is open, ``-wal`` is added beside it.
+        settle_repeated_refusals: What to do with an id that is UNKNOWN since it was refused after a lost
+            reply. False: every run asks for it again. True: when a second run sees the same refusal, the id
+            is REJECTED for good, so that the job can finish; whether the lost request did it stays unknown.
 
     Raises:
         ConfigurationError: The path can't be one.
     """
 
     path: str | os.PathLike[str] = attrs.field(validator=_check_path)
+    settle_repeated_refusals: bool = attrs.field(default=False, kw_only=True, validator=_check_flag)
 
 
 def open_journal(
@@ -63,10 +72,11 @@ def open_journal(
 
 
 class OpenJournal:
-    """A journal in use: a ``bulk.Keeper``, and the context manager that it is open in."""
+    """A journal in use: a ``recording.Keeper``, and the context manager that it is open in."""
 
     def __init__(self, journal: Journal, identity: Mapping[str, str]) -> None:
         self._path = Path(journal.path).absolute()
+        self.settles_repeated_refusals = journal.settle_repeated_refusals
         self._identity = identity
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._intents = ledger.Intents()

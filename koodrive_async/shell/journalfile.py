@@ -142,6 +142,15 @@ def _make(path: Path) -> None:
         raise JournalFailed("is no journal")
 
 
+def _inode(path: Path) -> tuple[int, int] | None:
+    """What a file is, whatever it is called; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class JournalFile:
     """The file, open; made, used and closed in one thread.
 
@@ -160,6 +169,8 @@ class JournalFile:
                 self._db = sqlite3.connect(uri, uri=True, timeout=0.0, isolation_level=None)
                 undo.callback(self._db.close)
                 self._claim()
+            self._path = path
+            self._inode = _inode(path)
             self._prepare(identity)
             undo.pop_all()
 
@@ -247,6 +258,21 @@ class JournalFile:
         self._next += len(groups)
         for kept, ids in groups:
             self._latest.update(dict.fromkeys(ids, kept))
+        self._check_place()
+
+    def _check_place(self) -> None:
+        """Check that what was written is where the next run will look.
+
+        A file that was removed or renamed can still be written to by those who have it open.
+
+        Raises:
+            JournalFailed: If another file is there, or none, or if the log beside it is gone.
+        """
+        if _inode(self._path) != self._inode or _inode(self._log()) is None:
+            raise JournalFailed("was removed or replaced while it was in use")
+
+    def _log(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-wal")
 
     def _merge(self) -> None:
         self._db.execute(_MERGE, (self._merged,))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+
+import anyio
 
 _log = logging.getLogger("koodrive_async")
 
 
 def say(level: int, message: str, *args: object, exc_info: bool = False) -> None:
     """Log a message; `level` as in `logging`."""
-    with suppress(Exception):  # a handler's, a filter's: theirs to mend, not a reason to lose an outcome
+    try:
         _log.log(level, message, *args, exc_info=exc_info)
+    # What a handler or a filter raises is theirs to mend, not a reason to lose an outcome; a cancellation
+    # too, since none is ever delivered to plain code.
+    except (Exception, anyio.get_cancelled_exc_class()):  # noqa: BLE001, S110
+        pass

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from koodrive_async.core.events import Progress
 from koodrive_async.core.outcomes import Status
-from koodrive_async.shell.log import say
+from koodrive_async.shell.hooks import call_back
+from koodrive_async.shell.looptime import Now
 
 #: Not more often than this, in seconds: ten times a second looks smooth.
 INTERVAL = 0.1
@@ -22,16 +21,17 @@ WINDOW = 5.0
 class Meter:
     """Makes `Progress` snapshots of one bulk call, and hands them to its callback."""
 
-    def __init__(self, on_progress: Callable[[Progress], None] | None) -> None:
+    def __init__(self, on_progress: Callable[[Progress], None] | None, now: Now) -> None:
         self._on_progress = on_progress
-        self._began = time.monotonic()
+        self._now = now
+        self._began = self._now()
         self._told = -INTERVAL
         self._samples: deque[tuple[float, int]] = deque([(self._began, 0)])
 
     @property
     def elapsed(self) -> float:
         """Seconds since the call began."""
-        return time.monotonic() - self._began
+        return self._now() - self._began
 
     def snapshot(
         self,
@@ -43,7 +43,7 @@ class Meter:
         pace: float | None,
     ) -> Progress:
         """Where the call stands now."""
-        now = time.monotonic()
+        now = self._now()
         settled = sum(counts.values())
         sent = settled - counts[Status.NOT_SENT]  # those cost no time: they would make the rate a lie
         while len(self._samples) > 1 and now - self._samples[0][0] > WINDOW:
@@ -65,15 +65,11 @@ class Meter:
 
     def tell(self, snapshot: Callable[[], Progress], *, last: bool = False) -> None:
         """Call back, if it is time; a callback that raises is logged and does no harm."""
-        now = time.monotonic()
+        now = self._now()
         if not last and now - self._told < INTERVAL:
             return
         self._told = now
         progress = snapshot()
         self._samples.append((now, progress.settled - progress.counts[Status.NOT_SENT]))
-        if self._on_progress is None:
-            return
-        try:
-            self._on_progress(progress)
-        except Exception:  # noqa: BLE001 - whatever a caller's callback raises must not touch the call
-            say(logging.ERROR, "on_progress failed", exc_info=True)
+        if self._on_progress is not None:
+            call_back(self._on_progress, progress, "on_progress failed")

@@ -35,6 +35,7 @@ from koodrive_async.shell.call import Caller
 from koodrive_async.shell.clock import Clock
 from koodrive_async.shell.drain import Drain, drained
 from koodrive_async.shell.gate import Gate
+from koodrive_async.shell.looptime import LoopTime
 from koodrive_async.shell.sender import Sender
 from koodrive_async.shell.trail import Ask
 from koodrive_async.shell.transport import HttpxWire
@@ -81,7 +82,7 @@ class _Doorway:
             return await send(request.with_headers(*headers))
 
         wire = HttpxWire(self.endpoint, self.network)
-        gate = Gate(PublicAccess(self.agent_name), Pace(concurrency=1))
+        gate = Gate(PublicAccess(self.agent_name), Pace(concurrency=1), LoopTime())
         caller = Caller(Sender(wire, Clock(), gate, _TIMEOUT, (with_headers,)), _RETRY)
         ask = Ask(operation, operation.url_path(), read, body=body, secrets=tuple(secrets))
         drain = Drain(_GRACE)

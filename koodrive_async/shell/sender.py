@@ -1,12 +1,13 @@
-"""One attempt: sign, send, learn from the reply, judge it. Refuses to repeat anything."""
+"""One attempt: sign, send, learn from the reply, judge it. Not here: when to try again (see ``call``)."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import anyio
 import attrs
 
 from koodrive_async.core.errors import AttemptTimeout, BadReply, NotFound, Sent, TransportFailure
@@ -17,6 +18,7 @@ from koodrive_async.core.signing import format_date, sign, trace_id
 from koodrive_async.core.verdict import Meaning, Verdict, judge, judge_failure
 from koodrive_async.core.wire import Header, Middleware, Reply, Request
 from koodrive_async.shell.auth import Token
+from koodrive_async.shell.cancellation import is_asked_for, name_of, unexpected
 from koodrive_async.shell.clock import Clock
 from koodrive_async.shell.departure import Departure
 from koodrive_async.shell.drain import Drain
@@ -24,7 +26,7 @@ from koodrive_async.shell.gate import Gate
 from koodrive_async.shell.hooks import tell
 from koodrive_async.shell.log import say
 from koodrive_async.shell.middleware import chain
-from koodrive_async.shell.trail import Ask, Trail, kept
+from koodrive_async.shell.trail import Ask, Trail
 from koodrive_async.shell.wires import Wire
 
 T = TypeVar("T")
@@ -41,6 +43,7 @@ class Sender:
         wire: The way to the service, shared by all views of a client.
         clock: The server's clock, likewise.
         gate: Knows the credentials; gets the permit back, with what the attempt said.
+        mentioned: What was logged once and is not said again, likewise.
     """
 
     wire: Wire
@@ -49,11 +52,14 @@ class Sender:
     timeout: Timeout
     middleware: Sequence[Middleware] = ()
     hooks: Sequence[Hook] = ()
+    mentioned: set[str] = attrs.field(factory=set)
 
     async def attempt(
         self, ask: Ask[T], trail: Trail, drain: Drain, token: Token, ticket: Ticket, *, limit: float
     ) -> tuple[Verdict[T], float]:
-        """Send once, under a scope that no cancellation cuts; never raises for what the network does.
+        """Send once, under a scope that no cancellation cuts.
+
+        What the network does is in the verdict, never raised.
 
         Args:
             ask: What to send.
@@ -65,59 +71,71 @@ class Sender:
 
         Returns:
             The verdict, and the time it was signed with.
+
+        Raises:
+            UnexpectedCancellation: If a middleware or a borrowed client ended by a cancellation that nobody
+                asked for.
+            Exception: What a middleware raised.
         """
         trail.requests += 1
         trail.trace_id = trace_id(trail.call, trail.batch, trail.requests)
-        signed_at = 0.0
-        departure = Departure()
-
-        async def signed(request: Request) -> Reply:
-            nonlocal signed_at
-            signed_at = self.clock.signing_time()
-            signed_request = sign(
-                request,
-                self.gate.auth.credentials,
-                token.secret,
-                date=format_date(signed_at),
-                host=self.wire.endpoint.host,
-            )
-            return await self.wire.send(signed_request, self.timeout, departure)
-
-        send = chain(self.middleware, signed)
+        sends = _Sends(self, token, trail)
         request = self._request(ask, trail)
         if self.hooks:
             tell(self.hooks, AttemptStarted(ask.operation.name, trail.trace_id, trail.requests))
         was_ambiguous, trail.ambiguous = trail.ambiguous, True  # true until the contrary is known
+        trail.spoil = sends.departure.spoil
         verdict: Verdict[T] | None = None
         try:
             with drain.send(limit):
-                try:
-                    reply = checked(await send(request))
-                except (TransportFailure, BadReply) as error:
-                    verdict = judge_failure(error)
-                else:
-                    dated = signed_at if ask.operation.authenticated else None
-                    verdict = judge(
-                        reply,
-                        ask.read,
-                        batched=ask.operation.batched,
-                        signed_at=dated,
-                        now=time.time(),
-                        secrets=(*self.gate.auth.secrets(token), *ask.secrets),
-                    )
-                    self._learn_time(verdict, reply)
-                    self._check_kind(verdict, reply)
+                verdict = await self._answer(ask, request, sends)
             if verdict is None:
                 why = "was cut off after the grace period" if drain.draining else "took longer than it may"
-                sent = Sent.MAYBE if departure.left else Sent.NO
+                sent = Sent.MAYBE if sends.departure.left else Sent.NO
                 verdict = judge_failure(AttemptTimeout(f"the attempt {why}", sent=sent))
-            trail.meaning = verdict.meaning
+            verdict = sends.regarded(verdict)
+            trail.meaning, trail.retry_after = verdict.meaning, verdict.retry_after
             if not verdict.ambiguous:
                 trail.ambiguous = was_ambiguous
             self._note(ask, trail, verdict)
         finally:
+            if verdict is None and not sends.departure.left:
+                trail.ambiguous = was_ambiguous
             self._give_back(ticket, trail, verdict)
-        return verdict, signed_at
+        return verdict, sends.signed_at
+
+    async def _answer(self, ask: Ask[T], request: Request, sends: _Sends) -> Verdict[T]:
+        """What comes back through the middleware, judged."""
+        sends.refuses = lambda reply: _is_refusal(self._judged(ask, reply, sends))
+        try:
+            reply = checked(await chain(self.middleware, sends.send)(request))
+        except (TransportFailure, BadReply) as error:
+            return judge_failure(error)
+        except anyio.get_cancelled_exc_class():
+            if is_asked_for():
+                raise
+            raise unexpected(self._culprit()) from None
+        sends.trail.heard = True
+        verdict = self._judged(ask, reply, sends)
+        sends.answer = reply
+        self._learn_time(verdict, reply)
+        self._check_kind(verdict, reply)
+        return verdict
+
+    def _judged(self, ask: Ask[T], reply: Reply, sends: _Sends) -> Verdict[T]:
+        return judge(
+            reply,
+            ask.read,
+            batched=ask.operation.batched,
+            signed_at=sends.signed_at if ask.operation.authenticated else None,
+            now=time.time(),
+            secrets=(*self.gate.auth.secrets(sends.token), *ask.secrets),
+        )
+
+    def _culprit(self) -> str:
+        if not self.middleware:
+            return "the HTTP client"
+        return f"a middleware ({', '.join(map(name_of, self.middleware))}) or the HTTP client below it"
 
     def _request(self, ask: Ask[Any], trail: Trail) -> Request:
         return Request(
@@ -157,8 +175,8 @@ class Sender:
         """A good reply that says it is something else than JSON is believed, and mentioned once."""
         kind = reply.header("content-type")
         odd = verdict.meaning is Meaning.ANSWER and kind is not None and "json" not in kind.lower()
-        if odd and not self.wire.odd_kinds:
-            self.wire.odd_kinds = True
+        if odd and "content type" not in self.mentioned:
+            self.mentioned.add("content type")
             say(logging.WARNING, "a reply says that it is %.60r; read as JSON all the same", kind)
 
     def _note(self, ask: Ask[Any], trail: Trail, verdict: Verdict[Any]) -> None:
@@ -167,11 +185,83 @@ class Sender:
         if error is None:
             return
         error.trace_id, error.attempts = trail.trace_id, trail.requests
-        trail.error = kept(error)
-        if not verdict.ambiguous and not isinstance(error, TransportFailure):
-            trail.refused = trail.error
+        trail.note(error, refusing=not verdict.ambiguous and not isinstance(error, TransportFailure))
         tell(self.hooks, AttemptFailed(ask.operation.name, trail.trace_id, trail.requests, error))
         say(logging.DEBUG, "%s attempt %d failed: %s", ask.operation.name, trail.requests, error)
+
+
+@attrs.define(slots=True, eq=False)
+class _Sent:
+    """One of the sends of an attempt.
+
+    Attributes:
+        reply: What came back, or None.
+        harmless: Whether nothing left this machine.
+    """
+
+    reply: Reply | None = None
+    harmless: bool = False
+
+
+class _Sends:
+    """All sends of one attempt: a middleware may send twice, or answer by itself.
+
+    Attributes:
+        departure: Whether anything left this machine.
+        signed_at: The time that the last request was signed with.
+        answer: What the middleware handed back, or None.
+        refuses: Whether a reply is a refusal without any effect.
+    """
+
+    def __init__(self, sender: Sender, token: Token, trail: Trail) -> None:
+        self._sender, self.token, self.trail = sender, token, trail
+        self._sent: list[_Sent] = []
+        self.departure = Departure()
+        self.signed_at = 0.0
+        self.answer: Reply | None = None
+        self.refuses: Callable[[Reply], bool] = lambda _: False
+
+    async def send(self, request: Request) -> Reply:
+        """Sign and send: the innermost link of the chain."""
+        sender, sent = self._sender, _Sent()
+        self.signed_at = sender.clock.signing_time()
+        signed = sign(
+            request,
+            sender.gate.auth.credentials,
+            self.token.secret,
+            date=format_date(self.signed_at),
+            host=sender.wire.endpoint.host,
+        )
+        self._sent.append(sent)
+        try:
+            sent.reply = await sender.wire.send(signed, sender.timeout, self.departure)
+        except TransportFailure as error:
+            sent.harmless = error.sent is Sent.NO
+            raise
+        except BadReply:
+            self.trail.heard = True
+            raise
+        self.trail.heard = True
+        return sent.reply
+
+    def regarded(self, verdict: Verdict[T]) -> Verdict[T]:
+        """The verdict on the answer, with regard to all sends: what left once has left."""
+        last = self._sent[-1] if self._sent else None
+        if last is None:  # the middleware answered by itself
+            return attrs.evolve(verdict, ambiguous=False)
+        if last.reply is self.answer is not None and len(self._sent) == 1:  # as nearly always
+            return verdict
+        # A middleware may hand back another send's reply, an edited one, or an error of its own.
+        edited = None if self.answer is None else last
+        answering = next((sent for sent in self._sent if sent.reply is self.answer is not None), edited)
+        others = (sent for sent in self._sent if sent is not answering and not sent.harmless)
+        doubtful = any(sent.reply is None or not self.refuses(sent.reply) for sent in others)
+        return attrs.evolve(verdict, ambiguous=verdict.ambiguous or doubtful)
+
+
+def _is_refusal(verdict: Verdict[Any]) -> bool:
+    """Whether the service certainly did nothing."""
+    return not verdict.ambiguous and verdict.meaning is not Meaning.ANSWER
 
 
 def checked(reply: object) -> Reply:

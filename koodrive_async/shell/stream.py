@@ -1,10 +1,11 @@
 """What a bulk call gives its caller: a whole report, or a stream of outcomes.
 
-Refuses to make requests; that is the engine's (``bulk``).
+Not here: making requests (see ``bulk``).
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
@@ -16,20 +17,32 @@ import attrs
 from anyio.abc import TaskGroup
 
 from koodrive_async.core.batching import BATCH_SIZE, Batch, refuse_single
-from koodrive_async.core.errors import ConfigurationError, KooDriveError, UsageError
+from koodrive_async.core.errors import (
+    ClientClosed,
+    ConfigurationError,
+    JournalFailed,
+    KooDriveError,
+    UsageError,
+)
 from koodrive_async.core.events import Progress
 from koodrive_async.core.operations import Operation
-from koodrive_async.core.outcomes import UNSENT, Settlement, ShareOutcome
+from koodrive_async.core.outcomes import UNSENT, Ended, Settlement, ShareOutcome, Status
 from koodrive_async.core.pairing import Rules
 from koodrive_async.core.report import CancelReport, CancelSummary, Tally
 from koodrive_async.core.settings import check_callables, optional_seconds, seconds
-from koodrive_async.shell.bulk import Engine, Keeper, Sink
+from koodrive_async.shell.bulk import Engine
 from koodrive_async.shell.call import Caller
 from koodrive_async.shell.drain import GRACE, Drain
 from koodrive_async.shell.journal import Journal, open_journal
 from koodrive_async.shell.lifecycle import Lifecycle
+from koodrive_async.shell.log import say
 from koodrive_async.shell.progress import Meter
+from koodrive_async.shell.recording import Keeper, Sink
 from koodrive_async.shell.supply import ListSupply, ShareIds, StreamSupply, Supply, read_all
+from koodrive_async.shell.trail import kept
+
+#: How much longer than the grace period an engine may take to end, in seconds: its own book-keeping.
+_SLACK = 1.0
 
 
 class ReportSink:
@@ -50,9 +63,9 @@ class ReportSink:
             for place in places:
                 self._settlements[place] = settlement
 
-    def report(self, *, requests: int, elapsed: float) -> CancelReport:
-        """The report as of now."""
-        return CancelReport.of_columns(self.ids, self._settlements, requests=requests, elapsed=elapsed)
+    def report(self, **details: Any) -> CancelReport:
+        """The report as of now; `details` as for `CancelReport`."""
+        return CancelReport.of_columns(self.ids, self._settlements, **details)
 
 
 class StreamSink:
@@ -79,7 +92,11 @@ class CancelStream:
     """Outcomes as they come; an async iterator inside ``async with client.open_cancel(...)``.
 
     Each id that was read from the source gets one outcome. Leaving the block stops sending and lets what is
-    being sent end, for the grace period at most; then `report` is complete.
+    being sent end, for the grace period at most; then `report` has the outcome of every id that was read.
+
+    The block must be left by the task that entered it. An async generator around it, as for a streaming
+    response, is closed by another task when its reader leaves: close it yourself
+    (``async with contextlib.aclosing(generator)``).
     """
 
     def __init__(
@@ -90,17 +107,25 @@ class CancelStream:
         self._taken: Batch | None = None
         self._elapsed: float | None = None
         self._tasks: TaskGroup | None = None
+        self._home = 0
         supply.ring = engine.ring
-        engine.on_settled = self._tell
+        engine.recorder.on_delivery = self._tell
 
     @property
     def report(self) -> CancelSummary:
-        """What became of the ids read so far; complete for them after the block, however it was left.
+        """What became of the ids read so far, and whether the source was read to its end.
 
-        Ids that were never read from the source are not in it: ``progress.total`` is None then.
+        After the block every id that was read has its outcome here, however the block was left. Ids that
+        were never read from the source are not in it: ``report.complete`` is False then.
         """
         elapsed = self._meter.elapsed if self._elapsed is None else self._elapsed
-        return self._sink.tally.summary(requests=self._engine.requests, elapsed=elapsed)
+        return self._sink.tally.summary(
+            requests=self._engine.requests,
+            elapsed=elapsed,
+            complete=self._supply.complete,
+            ended=self._engine.ended,
+            unjournaled=self._engine.recorder.unjournaled,
+        )
 
     @property
     def progress(self) -> Progress:
@@ -115,7 +140,7 @@ class CancelStream:
 
     def stop(self) -> None:
         """Begin nothing new. The outcomes of what was read still come; what was not sent is NOT_SENT."""
-        self._engine.stop()
+        self._engine.stop(Ended.STOPPED)
 
     def __aiter__(self) -> Self:
         return self
@@ -137,6 +162,7 @@ class CancelStream:
                 await self._sink.bell.wait()
 
     async def __aenter__(self) -> Self:
+        self._home = anyio.get_current_task().id
         self._tasks = await anyio.create_task_group().__aenter__()
         self._tasks.start_soon(self._engine.run, self._supply.feed)
         return self
@@ -146,22 +172,43 @@ class CancelStream:
     ) -> None:
         assert self._tasks is not None
         if not self._engine.over:
-            self._engine.stop()
+            cancelled = kind is not None and issubclass(kind, anyio.get_cancelled_exc_class())
+            self._engine.stop(Ended.CANCELLED if cancelled else Ended.LEFT)
             self._drain.begin()
         try:
+            if anyio.get_current_task().id != self._home:
+                await self._leave_from_elsewhere()
             # Told of no error, so that the task group does not wrap the caller's in an exception group.
             await self._tasks.__aexit__(None, None, None)
         finally:
             self._elapsed = self._meter.elapsed
+
+    async def _leave_from_elsewhere(self) -> NoReturn:
+        """Another task leaves the block: a generator around it was dropped, and is closed by the event loop.
+
+        The task group can't be left from here, but nothing is left running in it.
+
+        Raises:
+            UsageError: With what to write instead; its ``.report`` has every id that was read.
+        """
+        with anyio.move_on_after(self._drain.grace + _SLACK, shield=True):
+            await self._engine.finished.wait()
+        say(logging.WARNING, "a stream's block was left by another task than entered it: %r", self.report)
+        raise _with_report(
+            UsageError(
+                "the block of open_cancel was left by another task than the one that entered it; around an"
+                " async generator write: async with contextlib.aclosing(generator) as outcomes: ..."
+            ),
+            self.report,
+        )
 
     def _tell(self) -> None:
         self._sink.ring()
         self._meter.tell(lambda: self.progress, last=self._engine.over)
 
     def _raise_failure(self) -> None:
-        failure = self._engine.failure or self._supply.failure
-        if failure is not None:
-            raise _with_report(failure, self.report)
+        if self._engine.failure is not None:
+            raise _with_report(self._engine.failure, self.report)
 
 
 def _with_report(failure: Exception, report: CancelReport | CancelSummary) -> Exception:
@@ -239,44 +286,79 @@ class Job:
             InvalidShareId: An id that can't be one; nothing was sent.
             KooDriveError: What stopped it, with a complete ``report``.
         """
-        meter = Meter(self.on_progress)
-        distinct: dict[str, None] = {}
-        # What is there already is read in no time, and belongs into the report whatever the deadline.
-        reading = None if isinstance(share_ids, Collection) else self.deadline
-        with anyio.move_on_after(reading):
-            await read_all(share_ids, distinct)
-        ids = list(distinct)
-        del distinct
+        meter = Meter(self.on_progress, self.caller.now)
+        ids, complete = await self._read(share_ids, meter)
         sink = ReportSink(ids)
         deadline = None if self.deadline is None else max(0.0, self.deadline - meter.elapsed)
-        supply = ListSupply(ids)
-        async with self.keeper() as keeper:
-            engine = self._engine(supply, sink, drain, keeper, deadline)
+        supply = ListSupply(ids, complete=complete)
+        try:
+            async with self.keeper() as keeper:
+                engine = self._engine(supply, sink, drain, keeper, deadline)
 
-            def snapshot() -> Progress:
-                return meter.snapshot(
-                    sink.tally.counts,
-                    total=len(ids),
-                    in_flight=drain.sending,
-                    requests=engine.requests,
-                    pace=engine.pace,
-                )
+                def snapshot() -> Progress:
+                    return meter.snapshot(
+                        sink.tally.counts,
+                        total=len(ids) if complete else None,
+                        in_flight=drain.sending,
+                        requests=engine.requests,
+                        pace=engine.pace,
+                    )
 
-            engine.on_settled = lambda: meter.tell(snapshot, last=engine.over)
-            if ids:
+                engine.recorder.on_delivery = lambda: meter.tell(snapshot, last=engine.over)
                 await engine.run()
-        report = sink.report(requests=engine.requests, elapsed=meter.elapsed)
+        except JournalFailed as error:  # on opening
+            raise _with_report(error, unsent(ids, error, complete=complete)) from error.__cause__
+        report = sink.report(
+            requests=engine.requests,
+            elapsed=meter.elapsed,
+            complete=complete,
+            ended=engine.ended,
+            unjournaled=engine.recorder.unjournaled,
+        )
         if engine.failure is not None:
             raise _with_report(engine.failure, report)
         return report
+
+    async def attach_unread(self, error: KooDriveError, share_ids: ShareIds) -> None:
+        """Give the error of a call that could not begin a report: of a collection every id, else none."""
+        distinct: dict[str, None] = {}
+        complete = isinstance(share_ids, Collection)
+        if complete:  # to read anything else would run the source's code for nothing
+            with suppress(UsageError):
+                await read_all(share_ids, distinct)
+        _with_report(error, unsent(list(distinct), error, complete=complete))
+
+    async def _read(self, share_ids: ShareIds, meter: Meter) -> tuple[list[str], bool]:
+        """All ids, checked and distinct, and whether the deadline left time to read them all."""
+        distinct: dict[str, None] = {}
+        complete = False
+        # What is there already is read in no time, and belongs into the report whatever the deadline.
+        reading = None if isinstance(share_ids, Collection) else self.deadline
+        try:
+            with anyio.move_on_after(reading):
+                await read_all(share_ids, distinct)
+                complete = True
+        except Exception as error:
+            _with_report(error, unsent(list(distinct), error, complete=False, elapsed=meter.elapsed))
+            raise
+        return list(distinct), complete
 
     def stream(self, share_ids: ShareIds, drain: Drain, keeper: Keeper | None) -> CancelStream:
         """Settle ids as they are read and their outcomes taken."""
         sink = StreamSink()
         window = (self.caller.gate.pace.concurrency + 1) * BATCH_SIZE
-        supply = StreamSupply(share_ids, window)
+        supply = StreamSupply(share_ids, window, self.caller.now)
         engine = self._engine(supply, sink, drain, keeper, self.deadline)
-        return CancelStream(engine, supply, sink, drain, Meter(self.on_progress))
+        return CancelStream(engine, supply, sink, drain, Meter(self.on_progress, self.caller.now))
+
+
+def unsent(ids: list[str], error: Exception, *, complete: bool, elapsed: float = 0.0) -> CancelReport:
+    """The report of a call that ended before it sent anything."""
+    reason = kept(error) if isinstance(error, KooDriveError) else UNSENT.error
+    settlement = Settlement(Status.NOT_SENT, error=reason)
+    return CancelReport.of_columns(
+        ids, [settlement] * len(ids), elapsed=elapsed, complete=complete, ended=Ended.FAILED
+    )
 
 
 class OpenStream(AbstractAsyncContextManager[CancelStream]):
@@ -295,8 +377,12 @@ class OpenStream(AbstractAsyncContextManager[CancelStream]):
     async def __aenter__(self) -> CancelStream:
         drain = Drain(self._job.grace)
         async with AsyncExitStack() as exits:
-            exits.enter_context(self._life.using(drain))
-            keeper = await exits.enter_async_context(self._job.keeper())
+            try:
+                exits.enter_context(self._life.using(drain))
+                keeper = await exits.enter_async_context(self._job.keeper())
+            except (JournalFailed, ClientClosed) as error:
+                _with_report(error, CancelSummary(complete=False, ended=Ended.FAILED))
+                raise
             stream = await exits.enter_async_context(self._job.stream(self._share_ids, drain, keeper))
             self._exits = exits.pop_all()
         return stream

@@ -1,14 +1,14 @@
 """Where a bulk call's batches come from: a list that was read and checked, or a source read lazily.
 
-Refuses to send anything, and to read further ahead than it is told.
+Not here: sending them (see ``bulk``).
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from itertools import chain
 from typing import Protocol
 
 import anyio
@@ -18,10 +18,11 @@ from koodrive_async.core.batching import (
     BATCH_SIZE,
     Batch,
     check_share_id,
-    cut,
     plain_share_ids,
     refuse_single,
 )
+from koodrive_async.shell.cancellation import is_asked_for, name_of, unexpected
+from koodrive_async.shell.looptime import Now
 
 ShareIds = Iterable[str] | AsyncIterable[str]
 
@@ -43,9 +44,23 @@ async def read_all(share_ids: ShareIds, distinct: dict[str, None]) -> None:
         distinct: Where they go; true at any moment, for a caller that stops this.
 
     Raises:
-        InvalidShareId: One of them is none; nothing was sent.
+        InvalidShareId: If one of them can't be an id; nothing was sent.
+        UnexpectedCancellation: If the source ended by a cancellation that nobody asked for.
     """
     refuse_single(share_ids)
+    try:
+        await _read_each(share_ids, distinct)
+    except anyio.get_cancelled_exc_class():
+        if is_asked_for():
+            raise
+        raise unexpected(_source(share_ids)) from None
+
+
+def _source(share_ids: ShareIds) -> str:
+    return f"the source of ids ({name_of(share_ids)})"
+
+
+async def _read_each(share_ids: ShareIds, distinct: dict[str, None]) -> None:
     position = 0
     if isinstance(share_ids, AsyncIterable):
 
@@ -100,7 +115,17 @@ async def _close(aclose: Callable[[], Awaitable[None]]) -> None:
 
 
 class Supply(Protocol):
-    """Batches, when there are any."""
+    """Batches, when there are any.
+
+    Attributes:
+        failure: What the source raised, or None.
+    """
+
+    failure: Exception | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the source was read to its end."""
 
     @property
     def exhausted(self) -> bool:
@@ -113,6 +138,9 @@ class Supply(Protocol):
     def take(self) -> Batch | None:
         """The next batch, if there is one now."""
 
+    def sample(self, where: float) -> Batch | None:
+        """A single id from what `take` has not given yet; `where` of it (0..1), or None if there is none."""
+
     def patience(self) -> float | None:
         """Seconds after which `take` may give more than now, or None."""
 
@@ -121,24 +149,43 @@ class Supply(Protocol):
 
 
 class ListSupply:
-    """Ids that are all there."""
+    """Ids that are all there; `complete` says whether those are all of the source."""
 
-    def __init__(self, ids: list[str]) -> None:
-        self._batches = cut(ids)
-        self._left = -(-len(ids) // BATCH_SIZE)
+    failure: Exception | None = None
+
+    def __init__(self, ids: list[str], *, complete: bool = True) -> None:
+        self.complete = complete
+        self._ids = ids
+        self._at = 0
+        self._sampled: set[int] = set()
         self.total: int | None = len(ids)
 
     @property
     def exhausted(self) -> bool:
         """No further batch will come."""
-        return not self._left
+        return self._at >= len(self._ids)
 
     def take(self) -> Batch | None:
         """The next batch."""
-        if not self._left:
-            return None
-        self._left -= 1
-        return next(self._batches)
+        while not self.exhausted:
+            start, self._at = self._at, self._at + BATCH_SIZE
+            ids = self._ids[start : self._at]
+            batch = Batch(ids, range(start, start + len(ids)))
+            if not self._sampled:
+                return batch
+            rest = [index for index in range(len(ids)) if start + index not in self._sampled]
+            if rest:
+                return batch.only(rest)
+        return None
+
+    def sample(self, where: float) -> Batch | None:
+        """A single id of the rest of the list."""
+        first = self._at + int(where * (len(self._ids) - self._at))
+        for place in chain(range(first, len(self._ids)), range(self._at, first)):
+            if place not in self._sampled:
+                self._sampled.add(place)
+                return Batch([self._ids[place]], [place])
+        return None
 
     def patience(self) -> None:
         """Waiting brings nothing."""
@@ -152,10 +199,11 @@ class ListSupply:
 class StreamSupply:
     """Ids read as the consumer takes outcomes: at most `window` ids ahead of it."""
 
-    def __init__(self, share_ids: ShareIds, window: int) -> None:
+    def __init__(self, share_ids: ShareIds, window: int, now: Now) -> None:
         refuse_single(share_ids)
         self._source = share_ids
         self._window = window
+        self._now = now
         self.ring: Callable[[], None] = lambda: None
         self._full: deque[Batch] = deque()
         self._part: list[str] = []
@@ -173,6 +221,11 @@ class StreamSupply:
         return self._over and not self._full and not self._part
 
     @property
+    def complete(self) -> bool:
+        """Whether the source was read to its end."""
+        return self._ended
+
+    @property
     def total(self) -> int | None:
         """How many distinct ids there were, once the source is at its end."""
         return self._read if self._ended else None
@@ -185,12 +238,27 @@ class StreamSupply:
             return self._cut()
         return None
 
+    def sample(self, where: float) -> Batch | None:
+        """A single id of the window: what is read and not sent."""
+        if self._part:
+            self._full.append(self._cut())
+        if not self._full:
+            return None
+        index = int(where * len(self._full))
+        batch = self._full[index]
+        middle = len(batch.ids) // 2
+        if len(batch.ids) == 1:
+            del self._full[index]
+        else:
+            self._full[index] = batch.only([at for at in range(len(batch.ids)) if at != middle])
+        return batch.only([middle])
+
     def patience(self) -> float | None:
         """When a half-full batch goes."""
         return max(0.0, LINGER - self._age()) if self._part else None
 
     def _age(self) -> float:
-        return time.monotonic() - self._began_part
+        return self._now() - self._began_part
 
     def drop(self) -> Iterator[Batch]:
         """What was read and never taken."""
@@ -216,6 +284,10 @@ class StreamSupply:
             self._ended = True
         except Exception as error:  # noqa: BLE001 - the source's own: it surfaces after what is owed
             self.failure = error
+        except anyio.get_cancelled_exc_class():
+            if is_asked_for():
+                raise
+            self.failure = unexpected(_source(source))
         finally:
             self._over = True
             self.ring()
@@ -246,7 +318,7 @@ class StreamSupply:
         self._read += 1
         self._ahead.add(checked)
         if not self._part:
-            self._began_part = time.monotonic()
+            self._began_part = self._now()
         self._part.append(checked)
         if len(self._part) == BATCH_SIZE:
             self._full.append(self._cut())

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from koodrive_async.core.codec import Envelope
-from koodrive_async.core.errors import KooDriveError
+from koodrive_async.core.errors import CallEnded, KooDriveError
 from koodrive_async.core.operations import Operation, Repeat
 from koodrive_async.core.verdict import Meaning
 
@@ -59,10 +59,14 @@ class Trail:
         charged: How many of them count as attempts.
         spent: Seconds of the budget used.
         ambiguous: Whether some request may have reached the service without an answer.
-        refused: The last refusal for certain, or None.
+        refused: The last refusal, or None.
+        refusing: Whether the last failure was that refusal.
         error: The last failure of any kind, or None.
         trace_id: Of the last request.
         meaning: Of the last request; None while none is answered for.
+        heard: Whether the service, or whatever stands before it, has answered at least once.
+        retry_after: Seconds that the last answer asked to wait, or None.
+        spoil: Throws away the connection that the last answer came over.
         resting: Whether it waits out a back-off, so that others may go meanwhile.
         on_rest: Called when such a wait begins.
     """
@@ -76,8 +80,31 @@ class Trail:
     spent: float = 0.0
     ambiguous: bool = False
     refused: KooDriveError | None = None
+    refusing: bool = False
     error: KooDriveError | None = None
     trace_id: str = ""
     meaning: Meaning | None = None
+    heard: bool = False
+    retry_after: float | None = None
+    spoil: Callable[[], None] = lambda: None
     resting: bool = False
     on_rest: Callable[[], None] = lambda: None
+
+    def note(self, error: KooDriveError, *, refusing: bool) -> None:
+        """Keep a failure: a copy, which no raise gives a traceback with its frames."""
+        self.error, self.refusing = kept(error), refusing
+        if refusing:
+            self.refused = self.error
+
+    def sign_off(self, error: KooDriveError) -> KooDriveError:
+        """The error that ends the call, with what is known of the call written on it."""
+        error.attempts = self.requests
+        error.trace_id = error.trace_id or self.trace_id
+        error.ambiguous = self.ambiguous
+        if not isinstance(error, CallEnded):  # that says nothing of what happened before
+            self.error = kept(error)
+            if self.refusing and type(error) is type(self.refused):
+                self.refused = self.error
+        elif self.error is None:
+            self.error = kept(error)
+        return error

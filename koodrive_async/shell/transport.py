@@ -239,7 +239,7 @@ class HttpxWire:
         if http is not None and not isinstance(http, httpx.AsyncClient):
             raise ConfigurationError(f"http must be an httpx.AsyncClient, not {type(http).__name__}")
         self.endpoint = endpoint
-        self.odd_kinds = False  # whether a content type that is not JSON's was mentioned
+        self.exclusive = http is None
         self._url = httpx.URL(str(endpoint))
         self._urls: dict[str, httpx.URL] = {}
         self._limit = network.max_reply_bytes

@@ -8,6 +8,7 @@ import anyio
 
 from koodrive_async.core.errors import TaskNotDone
 from koodrive_async.core.objects import ShareTask
+from koodrive_async.shell.hooks import call_back
 
 #: No interval is documented: the pause grows by half each time, up to this many times the first one.
 _GROWTH, _LONGEST = 1.5, 20.0
@@ -37,7 +38,7 @@ async def wait_until_over(
         while True:
             last = await ask()
             if on_progress is not None:
-                on_progress(last)
+                call_back(on_progress, last, "on_progress failed")
             if last.over:
                 return last
             await anyio.sleep(pause)

@@ -22,11 +22,12 @@ class Wire(Protocol):
 
     Attributes:
         endpoint: Where the service is.
-        odd_kinds: Whether a content type that is not JSON's was mentioned.
+        exclusive: Whether its connections are this package's: over those of a borrowed client the reply to
+            another request may come in.
     """
 
     endpoint: Endpoint
-    odd_kinds: bool
+    exclusive: bool
 
     async def send(self, request: Request, timeout: Timeout, departure: Departure) -> Reply:  # noqa: ASYNC109 - httpx's
         """Send a request and read the whole reply; `transport.HttpxWire.send` says what it raises."""

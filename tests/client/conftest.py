@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from koodrive_async.shell import looptime
+
 
 class ShiftedClock:
     """The true clocks plus what a test adds: time passes without sleeping."""
@@ -25,8 +27,15 @@ class ShiftedClock:
 
 @pytest.fixture
 def clock(monkeypatch) -> ShiftedClock:
-    """What the shell, all of it, takes for the wall clock and the monotonic clock."""
+    """What the shell, all of it, takes for the wall clock, the monotonic clock and the event loop's."""
     shifted = ShiftedClock()
+    loop_clock = looptime.loop_clock
+
+    def shifted_loop_clock():
+        now = loop_clock()
+        return lambda: now() + shifted.shift
+
+    monkeypatch.setattr(looptime, "loop_clock", shifted_loop_clock)
     for name, module in list(sys.modules.items()):
         if name.startswith("koodrive_async.shell.") and getattr(module, "time", None) is time:
             monkeypatch.setattr(module, "time", shifted)

@@ -14,7 +14,7 @@ from koodrive_async.core.codec import Envelope, read_envelope
 from koodrive_async.core.errors import ConnectionLost, InvalidRequest, KooDriveError, Sent, Throttled
 from koodrive_async.core.jsontext import parse_object
 from koodrive_async.core.objects import ShareFile, ShareTask
-from koodrive_async.core.outcomes import ShareOutcome, Status
+from koodrive_async.core.outcomes import Ended, ShareOutcome, Status
 from koodrive_async.core.pages import MalformedItem, Page
 from koodrive_async.core.report import CancelReport
 from koodrive_async.core.wire import Reply
@@ -43,10 +43,8 @@ def envelope(body: Any) -> Envelope:
     return read_envelope(parse_object(as_bytes(body)))
 
 
-def report_of(*outcomes: tuple[str, Status], requests: int = 0, elapsed: float = 0.0) -> CancelReport:
-    return CancelReport(
-        (ShareOutcome(share_id, status) for share_id, status in outcomes), requests=requests, elapsed=elapsed
-    )
+def report_of(*outcomes: tuple[str, Status], **details: Any) -> CancelReport:
+    return CancelReport((ShareOutcome(share_id, status) for share_id, status in outcomes), **details)
 
 
 # -- errors ---------------------------------------------------------------------------------------
@@ -102,7 +100,14 @@ json_values = st.recursive(
 _codes = st.sampled_from([0, "0", 13000309, "13000102", "APIG.0308", None, True, 0.0, "", [], 10**80])
 _share_ids = st.sampled_from(["a", "b", "c", "d", "7", 7, "foreign", None, True, 1.5, {}, ""])
 _items = st.fixed_dictionaries(
-    {}, optional={"shareId": _share_ids, "code": _codes, "msg": json_values, "message": json_values}
+    {},
+    optional={
+        "shareId": _share_ids,
+        "id": _share_ids,
+        "code": _codes,
+        "msg": json_values,
+        "message": json_values,
+    },
 )
 
 #: What a service could answer on a bad day: the right names, with anything under them.
@@ -139,4 +144,7 @@ reports = st.builds(
     st.lists(outcomes, max_size=8),
     requests=st.integers(0, 1000),
     elapsed=st.floats(0, 1e6),
+    complete=st.booleans(),
+    ended=st.sampled_from(Ended),
+    unjournaled=st.integers(0, 9),
 )

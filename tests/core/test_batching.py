@@ -12,10 +12,10 @@ from koodrive_async.core.batching import (
     Batch,
     check_share_id,
     check_text,
-    cut,
     refuse_single,
 )
 from koodrive_async.core.errors import InvalidShareId, UsageError
+from koodrive_async.shell.supply import ListSupply
 
 
 @pytest.mark.parametrize(
@@ -111,21 +111,68 @@ def test_a_text_argument_must_be_one(value):
     assert check_text("short_url", "18 08") == "18 08"
 
 
+# -- a list is cut into batches -------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("number", "sizes"),
     [(0, []), (1, [1]), (100, [100]), (101, [100, 1]), (200, [100, 100]), (1234, [100] * 12 + [34])],
 )
 def test_the_fewest_batches_are_cut(number, sizes):
-    assert [len(batch.ids) for batch in cut([str(n) for n in range(number)])] == sizes
+    supply = ListSupply([str(n) for n in range(number)])
+    assert [len(batch.ids) for batch in supply.drop()] == sizes
+    assert supply.exhausted
+    assert supply.take() is supply.sample(0.5) is None
 
 
-@given(number=st.integers(0, 350), size=st.integers(1, BATCH_SIZE))
-def test_batches_are_the_ids_in_order_and_know_their_places(number, size):
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_list_knows_how_many_there_are_and_whether_those_are_all(complete):
+    supply = ListSupply(["a", "b"], complete=complete)
+    assert (supply.total, supply.complete, supply.exhausted) == (2, complete, False)
+    assert (supply.failure, supply.patience()) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("where", "sampled", "left"),
+    [
+        ([0.0], [0], [99, 100, 50]),
+        ([0.5], [125], [100, 99, 50]),
+        ([0.999], [249], [100, 100, 49]),
+        ([0.5, 0.5, 0.5], [125, 126, 127], [100, 97, 50]),
+        ([0.999, 0.999], [249, 0], [99, 100, 49]),  # round the end
+        ([n / 50 for n in range(50)] * 2, [*range(0, 250, 5), *range(1, 250, 5)], [60, 60, 30]),
+        ([0.4] * 100, [*range(100, 200)], [100, 50]),  # a batch of nothing is none
+        ([0.0] * 250, [*range(250)], []),
+        ([0.7] * 250, [*range(175, 250), *range(175)], []),
+    ],
+)
+def test_a_sample_is_missing_from_the_batch_it_would_have_been_in(where, sampled, left):
+    supply = ListSupply([str(n) for n in range(250)])
+    assert [supply.sample(place).places for place in where] == [[place] for place in sampled]
+    assert [len(batch.ids) for batch in supply.drop()] == left
+    assert supply.sample(0.0) is None
+
+
+@given(st.integers(0, 350), st.lists(st.none() | st.floats(0, 1, exclude_max=True), max_size=60))
+def test_each_id_is_given_once_in_order_and_at_its_place(number, steps):
+    """Whatever is taken in between (None: a batch, else: a sample from there)."""
     ids = [str(n) for n in range(number)]
-    batches = list(cut(ids, size))
-    assert [i for batch in batches for i in batch.ids] == ids
-    assert [place for batch in batches for place in batch.places] == list(range(number))
-    assert all(1 <= len(batch.ids) <= size for batch in batches)
+    supply, taken, samples = ListSupply(ids), [], []
+    for step in steps:
+        if step is None:
+            taken.append(supply.take())
+        else:
+            samples.append(supply.sample(step))
+    taken = [batch for batch in taken if batch is not None]
+    taken += supply.drop()
+    samples = [sample for sample in samples if sample is not None]
+    assert all(len(sample.ids) == 1 for sample in samples)
+    assert all(1 <= len(batch.ids) <= BATCH_SIZE for batch in taken)
+    found = [*zip(*([i for b in taken for i in getattr(b, what)] for what in ("ids", "places")), strict=True)]
+    assert found == sorted(found, key=lambda pair: pair[1])
+    found += [(*sample.ids, *sample.places) for sample in samples]
+    assert sorted(found, key=lambda pair: pair[1]) == [(share_id, n) for n, share_id in enumerate(ids)]
+    assert supply.sample(0.0) is supply.take() is None
 
 
 @given(st.integers(2, BATCH_SIZE))

@@ -109,5 +109,5 @@ def test_asking_again_could_help_after_what_passes_and_not_after_what_stays():
     assert {cls.__name__ for cls in ERRORS if cls.retryable} == {
         *("TransportFailure", "ConnectFailed", "AttemptTimeout", "ConnectionLost"),
         *("AuthFailed", "ClockSkewed", "Forbidden", "Throttled", "ServerFault", "BadReply"),
-        *("MalformedItemFound", "TaskNotDone"),
+        *("MalformedItemFound", "TaskNotDone", "UnexpectedCancellation", "CallEnded"),
     }

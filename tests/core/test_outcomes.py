@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import tracemalloc
 
@@ -9,14 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from koodrive_async.core.errors import (
+    ApiError,
     AuthFailed,
+    BadReply,
+    CallEnded,
     CancelIncomplete,
     ConnectionLost,
+    Forbidden,
     InvalidRequest,
+    NotFound,
+    ServerFault,
     Throttled,
 )
 from koodrive_async.core.models import ShareSubResponse
-from koodrive_async.core.outcomes import UNSENT, Settlement, ShareOutcome, Status, unsettled
+from koodrive_async.core.outcomes import UNSENT, Ended, Settlement, ShareOutcome, Status, unsettled
 from koodrive_async.core.report import KEPT_FAILURES, CancelReport, CancelSummary, Outcomes, Tally
 from tests.core.builders import TRACE, outcomes, report_of, reports
 
@@ -30,47 +37,106 @@ def statuses(report):
 # -- one outcome ----------------------------------------------------------------------------------
 
 LOST, REFUSED = ConnectionLost("lost"), Throttled("slow", code="APIG.0308")
+LEFT = CallEnded("the stream's block was left before this could be sent")
 
 
 @pytest.mark.parametrize(
     ("ambiguous", "refused", "error", "status", "blamed", "code"),
     [
-        (False, None, None, N, None, ""),
+        (False, None, None, N, LEFT, ""),
         (False, None, LOST, N, LOST, ""),
         (False, REFUSED, LOST, R, REFUSED, "APIG.0308"),
+        (False, REFUSED, None, R, REFUSED, "APIG.0308"),
         (True, None, LOST, U, LOST, ""),
         (True, REFUSED, REFUSED, U, REFUSED, "APIG.0308"),
         (True, REFUSED, LOST, U, LOST, ""),
+        (True, None, None, U, LEFT, ""),
     ],
 )
 def test_ambiguity_sticks_whatever_comes_after_it(ambiguous, refused, error, status, blamed, code):
-    kept = unsettled(attempts=3, ambiguous=ambiguous, refused=refused, error=error, trace_id=TRACE)
+    kept = unsettled(
+        attempts=3, ambiguous=ambiguous, refused=refused, error=error, trace_id=TRACE, ended=LEFT
+    )
     assert (kept.status, kept.error, kept.code) == (status, blamed, code)
     assert (kept.attempts, kept.trace_id, kept.answered) == (3, TRACE, False)
 
 
+@pytest.mark.parametrize("ambiguous", [True, False])
+def test_nothing_is_unsettled_without_a_reason(ambiguous):
+    kept = unsettled(attempts=0, ambiguous=ambiguous, refused=None, error=None, trace_id="")
+    for settlement in (kept, UNSENT):
+        assert type(settlement.error) is CallEnded
+        assert str(settlement.error) == "the call ended before a request with this id was sent"
+        assert (settlement.retryable, settlement.refused) == (True, False)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_an_outcome_is_ok_iff_its_share_is_cancelled_or_gone(status):
+    assert ShareOutcome("a", status).ok is Settlement(status).well is (status in (C, G))
+
+
+PASSING = ApiError("again")
+PASSING.retryable = True
+
+
 @pytest.mark.parametrize(
-    ("status", "error", "retryable"),
+    ("status", "error", "retryable", "refused"),
     [
-        (C, None, False),
-        (G, None, False),
-        (U, None, True),
-        (N, None, True),
-        (R, None, False),
-        (R, InvalidRequest("no"), False),
-        (R, Throttled("slow"), True),
-        (R, AuthFailed("who"), True),
+        (C, None, False, False),
+        (G, None, False, False),
+        (U, None, True, False),
+        (U, LOST, True, False),
+        (U, BadReply("what"), True, False),
+        (U, ServerFault("down"), True, False),
+        (U, Throttled("slow"), True, False),
+        (U, AuthFailed("who"), True, False),
+        (U, CallEnded("late"), True, False),
+        (U, InvalidRequest("no"), True, True),
+        (U, Forbidden("no"), True, True),
+        (U, ApiError("not active any more"), True, True),
+        (N, None, True, False),
+        (N, NotFound("everything"), True, False),
+        (R, None, False, False),
+        (R, InvalidRequest("no"), False, False),
+        (R, PASSING, True, True),
+        (R, Throttled("slow"), True, False),
+        (R, AuthFailed("who"), True, False),
     ],
 )
-def test_what_may_be_asked_again(status, error, retryable):
-    assert Settlement(status, error=error).retryable is retryable
-    report = CancelReport([ShareOutcome("a", status, error=error)])
-    assert report.retryable_ids == (["a"] if retryable else [])
+def test_what_may_be_asked_again_and_what_of_it_was_refused(status, error, retryable, refused):
+    settlement = Settlement(status, error=error)
+    assert (settlement.retryable, settlement.refused) == (retryable, refused)
+    report = CancelReport([ShareOutcome("a", status, error=error), ShareOutcome("b", U, error=LOST)])
+    assert report.retryable_ids == (["b", "a"] if refused else ["a", "b"] if retryable else ["b"])
+    assert CancelSummary(failures=tuple(report.outcomes)).retryable_ids == report.retryable_ids
 
 
 @given(outcomes)
 def test_an_outcome_is_a_settlement_and_an_id(outcome):
     assert outcome.settlement.of(outcome.share_id) == outcome
+    assert (outcome.ok, outcome.to_dict()["retryable"]) == (
+        outcome.settlement.well,
+        outcome.settlement.retryable,
+    )
+
+
+def test_an_outcome_as_plain_data():
+    late = CallEnded("the deadline passed")
+    late.gave_up = Ended.DEADLINE
+    told = ShareOutcome("a", U, "5", "no", 2, TRACE, error=late).to_dict()
+    assert told == {
+        "share_id": "a",
+        "status": "unknown",
+        "ok": False,
+        "code": "5",
+        "message": "no",
+        "attempts": 2,
+        "trace_id": TRACE,
+        "retryable": True,
+        "error": {"type": "CallEnded", "text": str(late), "gave_up": "deadline"},
+    }
+    assert json.loads(json.dumps(told)) == told
+    assert ShareOutcome("a", C).to_dict()["error"] is None
 
 
 # -- the monoid -----------------------------------------------------------------------------------
@@ -79,13 +145,25 @@ def test_an_outcome_is_a_settlement_and_an_id(outcome):
 @given(reports)
 def test_the_empty_report_is_neutral(report):
     assert CancelReport() + report == report == report + CancelReport()
+    assert repr(CancelReport() + report) == repr(report) == repr(report + CancelReport())
+
+
+@given(st.lists(reports, max_size=5))
+def test_a_sum_is_complete_if_all_are_and_ended_as_the_first_that_did_not_end_by_itself(several):
+    total = sum(several, CancelReport())
+    assert total.complete is all(report.complete for report in several)
+    assert total.ended == next((r.ended for r in several if r.ended is not Ended.EXHAUSTED), Ended.EXHAUSTED)
+    assert total.unjournaled == sum(report.unjournaled for report in several)
+    assert bool(total) is (total.complete and total.all_well)
+    assert total.all_well is all(outcome.ok for outcome in total.outcomes)
 
 
 @given(reports, reports, reports)
 def test_merging_is_associative_in_all_that_a_report_has(a, b, c):
     left, right = (a + b) + c, a + (b + c)
     assert left == right
-    assert (left.elapsed, left.requests) == (right.elapsed, right.requests)
+    for name in ("elapsed", "requests", "complete", "ended", "unjournaled"):
+        assert getattr(left, name) == getattr(right, name)
     assert repr(left) == repr(right)
 
 
@@ -228,18 +306,87 @@ def test_a_report_made_of_another_s_outcomes_puts_no_words_into_the_service_s_mo
     [([], True), ([C], True), ([G], True), ([C, G], True), ([C, R], False), ([U], False), ([N], False)],
 )
 def test_a_report_is_true_iff_every_share_is_cancelled_or_gone(counted, well):
-    report = report_of(*((str(n), status) for n, status in enumerate(counted)))
+    parts = [(str(n), status) for n, status in enumerate(counted)]
     tally = Tally()
     for n, status in enumerate(counted):
         tally.add([str(n)], Settlement(status))
-    for made in (report, tally.summary(requests=1, elapsed=0.1)):
-        assert bool(made) is well
-        if well:
-            made.raise_for_failures()
-        else:
-            with pytest.raises(CancelIncomplete) as caught:
+    for complete in (True, False):
+        for made in (
+            report_of(*parts, complete=complete),
+            tally.summary(requests=1, elapsed=0.1, complete=complete),
+        ):
+            assert made.all_well is well
+            assert bool(made) is (well and complete)
+            if well and complete:
                 made.raise_for_failures()
-            assert caught.value.report is made
+            else:
+                with pytest.raises(CancelIncomplete) as caught:
+                    made.raise_for_failures()
+                assert caught.value.report is made
+                assert ("the source was not read to its end" in str(caught.value)) is not complete
+
+
+@pytest.mark.parametrize("ended", Ended)
+def test_a_report_that_was_ended_says_how(ended):
+    report = report_of(("a", C), ended=ended, complete=False)
+    assert bool(report_of(("a", C), ended=ended))  # why it ended says nothing of what was settled
+    for made in (report, Tally().summary(ended=ended, complete=False)):
+        assert (f", ended={ended.value}" in repr(made)) is (ended is not Ended.EXHAUSTED)
+        assert repr(made).endswith(", complete=False)")
+    assert report != report_of(("a", C), ended=ended)
+    assert report == pickle.loads(pickle.dumps(report))
+    assert report != report_of(("a", C), ended=ended, complete=False, unjournaled=1)
+
+
+@given(reports)
+def test_a_report_and_a_summary_as_plain_data(report):
+    tally = Tally(keep=3)
+    for outcome in report.outcomes:
+        tally.add([outcome.share_id], outcome.settlement)
+    details = {
+        name: getattr(report, name) for name in ("requests", "elapsed", "complete", "ended", "unjournaled")
+    }
+    summary = tally.summary(**details)
+    head = {
+        "version": 1,
+        "ok": bool(report),
+        "all_well": report.all_well,
+        "counts": {str(status): count for status, count in report.counts.items()},
+        **details,
+    }
+    failures = [outcome.to_dict() for outcome in report.outcomes if not outcome.ok]
+    for made, expected in (
+        (report, head | {"outcomes": [outcome.to_dict() for outcome in report.outcomes]}),
+        (
+            summary,
+            head
+            | {
+                "failures": failures[:3],
+                "failures_truncated": len(failures) > 3,
+                "retryable_ids": list(summary.retryable_ids),
+                "retryable_truncated": summary.retryable_truncated,
+            },
+        ),
+    ):
+        assert made.to_dict() == expected
+        assert json.loads(json.dumps(made.to_dict())) == expected
+        assert pickle.loads(pickle.dumps(made)).to_dict() == expected
+
+
+def test_what_is_refused_is_asked_again_last_in_the_order_of_first_sight():
+    refused = InvalidRequest("no", code="5")
+    report = CancelReport(
+        [
+            ShareOutcome("a", U, error=refused),
+            ShareOutcome("b", N, error=LEFT),
+            ShareOutcome("c", C),
+            ShareOutcome("d", U, error=refused),
+            ShareOutcome("e", R, error=refused),
+            ShareOutcome("f", U, error=LOST),
+            ShareOutcome("g", R, error=REFUSED),
+        ]
+    )
+    assert report.retryable_ids == ["b", "f", "g", "a", "d"]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +394,8 @@ def test_a_report_is_true_iff_every_share_is_cancelled_or_gone(counted, well):
 )
 def test_a_report_pickles_and_copies(duplicate):
     assert duplicate(MIXED) == MIXED
-    assert (duplicate(MIXED).elapsed, duplicate(MIXED).requests) == (1.5, 3)
+    twin = duplicate(MIXED)
+    assert (twin.elapsed, twin.requests, twin.complete, twin.ended) == (1.5, 3, True, Ended.EXHAUSTED)
     lost = CancelReport([ShareOutcome("a", U, error=ConnectionLost("lost", trace_id=TRACE))])
     assert str(duplicate(lost).outcomes[0].error) == str(lost.outcomes[0].error)
 
@@ -292,7 +440,18 @@ def test_a_tally_counts_everything_and_keeps_the_first_failures():
     summary = tally.summary(requests=5, elapsed=0.5)
     assert summary.counts == {C: 2, G: 1, R: 2, U: 2, N: 1}
     assert [failure.share_id for failure in summary.failures] == ["c", "d", "e"]
+    assert (summary.failures_truncated, summary.retryable_truncated) == (True, True)
+    assert summary.retryable_ids == ["c", "d"]
     assert (summary.requests, summary.elapsed) == (5, 0.5)
+
+
+def test_a_tally_that_kept_them_all_says_so():
+    tally = Tally(keep=3)
+    tally.add(["a", "b"], Settlement(C))
+    tally.add(["c", "d", "e"], Settlement(U))
+    summary = tally.summary()
+    assert (summary.failures_truncated, summary.retryable_truncated) == (False, False)
+    assert summary.retryable_ids == ["c", "d", "e"]
 
 
 def test_a_tally_of_a_million_failures_keeps_a_thousand():
@@ -310,8 +469,11 @@ def test_a_summary_is_of_its_moment_and_pickles():
     after = tally.summary(requests=1, elapsed=0.1)
     assert before == CancelSummary()
     assert (sum(before.counts.values()), before.failures) == (0, ())
-    assert pickle.loads(pickle.dumps(after)) == after != before
-    assert copy.deepcopy(after) == after
+    assert (after.counts[N], after.failures) == (1, (ShareOutcome("a", N, error=UNSENT.error),))
+    assert copy.deepcopy(before) == pickle.loads(pickle.dumps(before)) == before != after
+    for twin in (pickle.loads(pickle.dumps(after)), copy.deepcopy(after)):  # errors have no value
+        assert twin.to_dict() == after.to_dict()
+        assert repr(twin) == repr(after)
 
 
 def test_outcomes_can_be_looked_at_in_any_order():

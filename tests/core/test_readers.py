@@ -20,11 +20,12 @@ from koodrive_async.core.received import ShareWithMeLink
 from koodrive_async.core.secrets import Secret
 from tests.core.builders import json_values
 
+#: `ShareSubResponse` is read by hand, and keeps other fields only where it has no name (see ``test_codec``).
 MODELS = [
     thing
     for module in (models, received, objects)
     for thing in vars(module).values()
-    if attrs.has(thing) and "extra" in attrs.fields_dict(thing)
+    if attrs.has(thing) and "extra" in attrs.fields_dict(thing) and thing is not models.ShareSubResponse
 ]
 
 READERS = {

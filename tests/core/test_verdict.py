@@ -190,30 +190,104 @@ def test_could_the_service_have_acted(status, ambiguous):
     assert made.overloaded is (status in (408, 425, 429) or status >= 500)
 
 
+MIXED = [*LISTED, {"shareId": "2", "code": 5, "msg": "no"}]
+REFUSED = [{"shareId": "1", "code": 5, "msg": "no"}]
+A, B, F = "answer", BadReply, ServerFault
+
+
 @pytest.mark.parametrize(
-    ("status", "code", "batched", "answered"),
+    ("status", "code", "listed", "batched", "meant"),
     [
-        (200, 0, True, True),
-        (200, 0, False, True),
-        (200, 13000102, True, True),
-        (200, 13000102, False, False),
-        (200, None, True, True),
-        (400, 13000102, True, True),
-        (400, 0, True, True),
-        (500, 13000102, True, True),
-        (500, 13000102, False, False),
-        (401, 13000102, True, False),
-        (403, 0, True, False),
-        (429, 0, True, False),
-        (502, 0, True, False),
-        (307, 0, True, False),
+        (200, 0, LISTED, True, A),
+        (200, 0, MIXED, True, A),
+        (200, 0, REFUSED, True, A),
+        (200, 0, LISTED, False, A),
+        (200, None, LISTED, True, A),
+        (200, None, MIXED, True, A),
+        (207, 0, LISTED, True, A),
+        # A partial failure: item by item.
+        (200, 13000102, MIXED, True, A),
+        (200, 13000102, REFUSED, True, A),
+        (202, 13000102, MIXED, True, A),
+        (207, 13000102, MIXED, True, A),
+        (400, 13000102, MIXED, True, A),
+        (400, 0, MIXED, True, A),
+        (400, None, REFUSED, True, A),
+        # A failure of nothing but successes: which of both is true?
+        (200, 13000102, LISTED, True, B),
+        (200, "APIG.0308", LISTED * 2, True, B),
+        (202, 13000102, LISTED, True, B),
+        (400, 13000102, LISTED, True, B),
+        (400, 0, LISTED, True, B),
+        (400, None, LISTED, True, B),
+        # Neither an answer nor a refusal.
+        (500, 13000102, MIXED, True, F),
+        (500, 0, LISTED, True, F),
+        (502, 0, LISTED, True, F),
+        (503, None, REFUSED, True, F),
+        (504, 13000309, REFUSED, True, F),
+        (101, 0, LISTED, True, B),
+        (199, 13000102, MIXED, True, B),
+        # No list of which anybody would know.
+        (200, 13000102, LISTED, False, InvalidRequest),
+        (401, 13000102, MIXED, True, InvalidRequest),
+        (403, 0, LISTED, True, Forbidden),
+        (429, 0, MIXED, True, Throttled),
+        (307, 0, LISTED, True, ApiError),
     ],
 )
-def test_a_list_of_answers_is_believed_where_a_partial_failure_may_come_from(status, code, batched, answered):
-    made = verdict(status, {"code": code, "msg": "", "subResponseList": LISTED}, batched=batched)
-    assert (made.meaning is M.ANSWER) is answered
-    assert (made.value is None) is not answered
-    assert (made.error is None) is answered
+def test_a_list_of_answers_is_believed_where_it_does_not_contradict_itself(
+    status, code, listed, batched, meant
+):
+    made = verdict(status, {"code": code, "msg": "", "subResponseList": listed}, batched=batched)
+    assert (made.meaning is M.ANSWER) is (made.value is not None) is (made.error is None) is (meant is A)
+    assert made.ambiguous is (meant in (B, F))
+    if meant is A:
+        assert len(made.value.sub_responses) == len(listed)
+    else:
+        assert type(made.error) is meant
+        assert made.error.status == status
+        assert (made.meaning is M.TRANSIENT) is (meant in (B, F))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "batched", "text"),
+    [
+        (100, {"code": 0}, True, "HTTP 100 is no final reply"),
+        (101, b"", True, ""),
+        (101, {"code": 13000102}, True, "HTTP 101 is no final reply"),
+        (103, {"code": 13000102}, False, "HTTP 103 is no final reply"),
+        (201, {"code": 13000102}, True, "HTTP 201 with the failure code 13000102"),
+        (202, {"code": "APIG.0308"}, True, "HTTP 202 with the failure code APIG.0308"),
+        (299, {"code": 13000309}, True, "HTTP 299 with the failure code 13000309"),
+        (202, {"code": 5, "subResponseList": []}, True, "HTTP 202 with the failure code 5"),
+        (202, {"msg": "accepted"}, True, "a reply without a code"),
+        (204, b"", True, ""),
+        (200, {"msg": "?"}, False, "a reply without a code"),
+        (200, {"code": ""}, True, "a reply without a code"),
+    ],
+)
+def test_what_is_neither_an_answer_nor_a_refusal_may_have_been_done(status, body, batched, text):
+    made = verdict(status, body, batched=batched)
+    assert (made.meaning, made.value, made.ambiguous, type(made.error)) == (M.TRANSIENT, None, True, BadReply)
+    assert made.error.status == status
+    assert text in str(made.error)
+
+
+@pytest.mark.parametrize("status", [200, 202])
+def test_a_single_request_s_failure_code_beside_2xx_is_a_refusal(status):
+    made = verdict(status, {"code": 13000409, "msg": "frozen"}, batched=False)
+    assert (made.meaning, made.ambiguous, type(made.error)) == (M.REFUSED, False, ApiError)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "listed", "wait"),
+    [(200, 0, REFUSED, 7.0), (400, 5, MIXED, 7.0), (200, 5, LISTED, None), (200, 0, [], None)],
+)
+def test_a_list_may_ask_to_wait_for_those_in_it_that_are_throttled(status, code, listed, wait):
+    body = {"code": code, "subResponseList": listed}
+    assert verdict(status, body, retry_after="7").retry_after == wait
+    assert verdict(status, body).retry_after is None
 
 
 def test_an_answer_that_its_reader_refuses_is_a_bad_reply():
@@ -245,6 +319,7 @@ def test_whatever_comes_back_has_a_meaning(status, body, headers, batched):
         made = judge(Reply(status, headers, body), read, batched=batched, signed_at=EPOCH, now=EPOCH)
         assert (made.meaning is M.ANSWER) == (made.value is not None) == (made.error is None)
         assert not made.ambiguous or made.meaning is M.TRANSIENT
+        assert 200 <= status < 500 or made.meaning in (M.TRANSIENT, M.THROTTLED)
         str(made.error)
 
 

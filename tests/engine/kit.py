@@ -3,12 +3,21 @@
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from koodrive_async import CancelReport, CancelStream, CancelSummary, ShareOutcome, Status
+from koodrive_async import (
+    CancelReport,
+    CancelStream,
+    CancelSummary,
+    Ended,
+    KooDriveError,
+    ShareOutcome,
+    Status,
+    TransportFailure,
+)
 from koodrive_async.testing import Emulator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +44,27 @@ async def collect(opened: AbstractAsyncContextManager[CancelStream], into: list[
     async with opened as stream:
         async for outcome in stream:
             into.append(outcome)  # noqa: PERF401 - an error must not lose them
+
+
+async def report_of(call: Awaitable[CancelReport]) -> tuple[CancelReport, KooDriveError | None]:
+    """What a call reports, and the error that it raised with the report, if it did."""
+    raised = None
+    try:
+        report = await call
+    except KooDriveError as error:
+        report, raised = error.report, error  # type: ignore[assignment]  # checked in the next line
+    assert isinstance(report, CancelReport)
+    return report, raised
+
+
+async def unanswered(call: Awaitable[CancelReport], error: type[TransportFailure]) -> CancelReport:
+    """The report of a call that raises this very error, since nothing that it sent was ever answered."""
+    report, raised = await report_of(call)
+    assert type(raised) is error, raised
+    assert raised.gave_up == "attempts"
+    assert (report.complete, report.ended, report.all_well) == (True, Ended.FAILED, False)
+    assert {type(outcome.error) for outcome in report.outcomes} == {error}
+    return report
 
 
 def honest(outcomes: Iterable[ShareOutcome], ids: Sequence[str], emulator: Emulator) -> None:

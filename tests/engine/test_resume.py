@@ -91,7 +91,8 @@ async def test_doubt_sticks_across_runs(make_koodrive, connect, journal):
     emulator = make_koodrive(shares=100)
     emulator.inject(always(lost_reply()))
     async with connect(emulator, retry=FEW) as client:
-        await client.cancel(emulator.share_ids, journal=journal)
+        report = await unanswered(client.cancel(emulator.share_ids, journal=journal), ConnectionLost)
+        assert statuses(report) == {"unknown": 100}
         emulator.behave()
         url = emulator.url
         emulator.stop()

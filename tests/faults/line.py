@@ -11,6 +11,7 @@ from koodrive_async import (
     AsyncShareClient,
     AttemptFailed,
     CancelReport,
+    Ended,
     KooDriveError,
     RetryPolicy,
     Sent,
@@ -19,6 +20,7 @@ from koodrive_async import (
 )
 from koodrive_async.testing import Emulator, Fault
 from tests.conftest import QUICK, Connect
+from tests.engine.kit import report_of
 from tests.support.chaos import Behaviour, ChaosProxy, PassThrough
 from tests.support.threaded import until
 
@@ -122,6 +124,8 @@ class Line:
     ) -> tuple[KooDriveError, CancelReport]:
         """The fault passes: all ends well at the second attempt. It stays: all ends honestly.
 
+        Where it was never answered at all the call raises that error, else its outcomes have it.
+
         Args:
             fault: On the line, or in the emulator.
             error: What each attempt fails with, exactly.
@@ -138,7 +142,7 @@ class Line:
         assert type(failure) is error, failure
         if isinstance(failure, TransportFailure):
             assert (failure.sent, failure.permanent) == (sent, False)
-        report = await self._stays(fault, acted=acted, finally_=finally_, **options)
+        report = await self._stays(fault, error, acted=acted, finally_=finally_, **options)
         for outcome in report.outcomes:
             assert type(outcome.error) is error
             assert outcome.error.ambiguous is (finally_ is Status.UNKNOWN)
@@ -167,12 +171,17 @@ class Line:
         assert len(failure.trace_id) == 58
         return failure
 
-    async def _stays(self, fault: Any, *, acted: bool, finally_: Status, **options: Any) -> CancelReport:
+    async def _stays(
+        self, fault: Any, error: type[KooDriveError], *, acted: bool, finally_: Status, **options: Any
+    ) -> CancelReport:
         self.always(fault)
         before = self.emulator.cancelled_count
         async with self.client(**{**options, "retry": FEW}) as client:
             with anyio.fail_after(LONG):
-                report = await client.cancel(self.staying)
+                report, raised = await report_of(client.cancel(self.staying))
+            answered = not issubclass(error, TransportFailure)
+            assert type(raised) is (type(None) if answered else error), raised
+            assert (report.complete, report.ended) == (True, Ended.EXHAUSTED if answered else Ended.FAILED)
             assert statuses(report) == {str(finally_): 100}
             assert not report
             assert list(report.retryable_ids) == self.staying

@@ -16,6 +16,7 @@ from koodrive_async import (
     TransportFailure,
 )
 from tests.client.wire import some_ids
+from tests.engine.kit import unanswered
 from tests.faults.line import FEW, LONG, address, statuses
 from tests.support.blackhole import closed_port, full_backlog
 
@@ -54,7 +55,7 @@ async def test_01_connection_refused(line):
 async def test_01_connection_refused_for_good(made):
     async with made.client(NOBODY, retry=FEW) as client:
         with anyio.fail_after(LONG):
-            report = await client.cancel(ids := some_ids(100))
+            report = await unanswered(client.cancel(ids := some_ids(100)), ConnectFailed)
     nothing_was_sent(report, ids, ConnectFailed)
     assert len(made.failures) == report.requests == 4
 
@@ -75,7 +76,7 @@ async def test_02_connect_black_hole(made):
         url = f"http://127.0.0.1:{port}"
         async with made.client(url, retry=FEW, timeout=Timeout(connect=0.1)) as client:
             with anyio.fail_after(LONG):
-                report = await client.cancel(ids := some_ids(100))
+                report = await unanswered(client.cancel(ids := some_ids(100)), AttemptTimeout)
     nothing_was_sent(report, ids, AttemptTimeout)
     assert len(made.failures) == 4
 
@@ -115,7 +116,7 @@ async def test_03_dns_failure_for_good(made, monkeypatch):
     resolver = Resolver(monkeypatch, 10**9)
     async with made.client("https://koodrive.invalid", retry=FEW) as client:
         with anyio.fail_after(LONG):
-            report = await client.cancel(ids := some_ids(100))
+            report = await unanswered(client.cancel(ids := some_ids(100)), ConnectFailed)
     nothing_was_sent(report, ids, ConnectFailed)
     assert resolver.asked == 4
 

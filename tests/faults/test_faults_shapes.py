@@ -6,8 +6,9 @@ import logging
 import attrs
 import pytest
 
-from koodrive_async import ApiError, Forbidden, Status
+from koodrive_async import ApiError, BadReply, Forbidden, Status
 from koodrive_async.testing import Body, Rewrite, rewrites
+from koodrive_async.testing.answers import dump
 from tests.faults.line import statuses
 
 pytestmark = pytest.mark.usefixtures("leaks")
@@ -22,13 +23,25 @@ class Case:
     warnings: list[str]
 
 
+@attrs.frozen
+class Failing(Rewrite):
+    """A reply rewritten, with another HTTP status too."""
+
+    status: int = 500
+
+    async def play(self, exchange):
+        answer = exchange.act()
+        changed = dump(self.change(json.loads(answer.body)))
+        await exchange.reply(attrs.evolve(answer, status=self.status, body=changed))
+
+
 @pytest.fixture
 def told(line, caplog):
     """Rewrites replies and makes the call; checks what holds whatever they look like."""
 
     async def tell(change, *, stays=False, ids=None, **options):
         ids = line.passing if ids is None else ids
-        fault = change if isinstance(change, Body) else Rewrite(change)
+        fault = change if isinstance(change, Body | Rewrite) else Rewrite(change)
         (line.always if stays else line.once)(fault)
         with caplog.at_level(logging.WARNING, logger="koodrive_async"):
             async with line.client(**options) as client:
@@ -59,23 +72,61 @@ async def test_25_http_200_code_not_0_and_no_list(told, code):
     assert list(case.report.retryable_ids) == [outcome.share_id for outcome in case.report.rejected]
 
 
-async def test_25_http_200_code_not_0_but_ids_are_listed(told):
-    """The list says it better than the code above it."""
-    case = await told(lambda reply: {**reply, "code": 13000409, "msg": "partly failed"})
-    assert statuses(case.report) == {"cancelled": 100}
+@pytest.mark.parametrize("status", [200, 400])
+async def test_25_a_failure_that_lists_nothing_but_successes(told, status):
+    """It contradicts itself: asked again, and the second answer counts."""
+
+    def change(reply):
+        return {**reply, "code": 13000409, "msg": "partly failed"}
+
+    case = await told(Failing(change, status))
+    assert statuses(case.report) == {"already_gone": 100}
+    assert {outcome.attempts for outcome in case.report.outcomes} == {2}
+    assert case.requests == 2
+
+
+async def test_25_a_failure_that_always_lists_nothing_but_successes(told):
+    def change(reply):
+        items = [{**item, "code": 0} for item in reply["subResponseList"]]
+        return {"code": 13000409, "msg": "partly failed", "subResponseList": items}
+
+    case = await told(change, stays=True)
+    assert statuses(case.report) == {"unknown": 100}
+    assert len(case.report.retryable_ids) == 100
+    assert {type(outcome.error) for outcome in case.report.outcomes} == {BadReply}
+    assert "beside a list of nothing but successes" in str(case.report.outcomes[0].error)
+
+
+@pytest.mark.parametrize("status", [200, 207, 400])
+async def test_25_a_failure_that_lists_ids_is_believed_item_by_item(told, line, status):
+    """What the code of the whole is where some of it failed, is not documented."""
+    gone = line.passing[7]
+    line.emulator.cancel_one(line.emulator.user_id, gone)
+    case = await told(Failing(lambda reply: {**reply, "code": 13000409, "msg": "partly"}, status))
+    assert statuses(case.report) == {"cancelled": 99, "already_gone": 1}
+    assert [outcome.share_id for outcome in case.report.already_gone] == [gone]
     assert case.requests == 1
 
 
-async def test_25_http_200_code_not_0_and_some_ids_are_listed(told, line):
+async def test_25_a_failure_that_lists_some_ids(told, line):
     """The other ids were not answered for, and are asked for again."""
+    line.emulator.cancel_one(line.emulator.user_id, line.passing[0])
 
     def change(reply):
         return {"code": 13000409, "msg": "failed", "subResponseList": reply["subResponseList"][:60]}
 
     case = await told(change)
-    assert statuses(case.report) == {"cancelled": 60, "already_gone": 40}
+    assert statuses(case.report) == {"cancelled": 59, "already_gone": 41}
     assert case.requests == 2
     assert list(line.emulator.log[1].share_ids) == line.passing[60:]
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_25_a_list_in_a_5xx_is_not_believed(told, line, status):
+    """It failed, and says that it did not: asked again."""
+    case = await told(Failing(rewrites.item_code(13000410, line.passing[5]), status))
+    assert statuses(case.report) == {"already_gone": 100}
+    assert case.requests == 2
 
 
 # -- 26, 27: ids without an answer ----------------------------------------------------------------
@@ -133,13 +184,45 @@ async def test_28_duplicate_ids_that_say_the_same(told):
     assert case.warnings == []
 
 
-async def test_28_duplicate_ids_that_conflict(told):
-    """The first answer counts."""
+async def test_28_duplicate_ids_that_conflict(told, line):
+    """Neither answer counts: more of them than one would ask alone are asked again together."""
     case = await told(rewrites.conflicting)
-    assert statuses(case.report) == {"cancelled": 100}
-    assert case.requests == 1
+    assert statuses(case.report) == {"already_gone": 100}
+    assert case.requests == 2
+    assert list(line.emulator.log[1].share_ids) == line.passing
     assert len(case.warnings) == 1  # mentioned once, not for each id
-    assert "two answers for one id" in case.warnings[0]
+    assert "two answers that differ for each of 100 ids" in case.warnings[0]
+
+
+def disputing(*share_ids):
+    """Each of these ids is answered for twice: as it was, and then as refused."""
+
+    def change(reply):
+        items = reply["subResponseList"]
+        more = [{**item, "code": 13000410, "msg": "no"} for item in items if item["shareId"] in share_ids]
+        return {**reply, "subResponseList": [*items, *more]}
+
+    return change
+
+
+async def test_28_few_ids_that_conflict_are_asked_again_alone(told, line):
+    odd = line.passing[10:13]
+    case = await told(disputing(*odd))
+    assert statuses(case.report) == {"cancelled": 97, "already_gone": 3}
+    assert [outcome.share_id for outcome in case.report.already_gone] == odd
+    assert sorted(seen.share_ids for seen in list(line.emulator.log)[1:4]) == [
+        (share_id,) for share_id in odd
+    ]
+    assert case.requests == 4
+
+
+async def test_28_ids_that_always_conflict_are_not_known(told, line):
+    odd = line.passing[10:13]
+    case = await told(disputing(*odd), stays=True)
+    assert statuses(case.report) == {"cancelled": 97, "unknown": 3}
+    assert list(case.report.retryable_ids) == odd
+    assert case.requests <= 1 + 2 * 3
+    assert {type(outcome.error) for outcome in case.report.unknown} == {BadReply}
 
 
 async def test_29_extra_ids(told):
@@ -181,6 +264,39 @@ async def test_31_no_ids_and_as_many_answers(told, line):
     assert case.requests == 1
     (warning,) = case.warnings
     assert "position" in warning
+
+
+def renamed(items):
+    return [{"id": item["shareId"], "code": item["code"], "msg": item["msg"]} for item in items]
+
+
+def in_a_text(items):
+    return [{"code": item["code"], "msg": f"share {item['shareId']}: {item['msg']}"} for item in items]
+
+
+@pytest.mark.parametrize("elsewhere", [renamed, in_a_text])
+async def test_31_ids_in_another_field_count_and_the_place_does_not(told, line, elsewhere):
+    gone = line.passing[7]
+    line.emulator.cancel_one(line.emulator.user_id, gone)
+    case = await told(lambda reply: {**reply, "subResponseList": elsewhere(reply["subResponseList"])[::-1]})
+    assert [outcome.share_id for outcome in case.report.already_gone] == [gone]
+    assert statuses(case.report) == {"cancelled": 99, "already_gone": 1}
+    assert case.requests == 1
+    (warning,) = case.warnings
+    assert "matched by an id in another field" in warning
+
+
+async def test_31_ids_in_some_other_fields_count_for_nothing(told, line):
+    """One item names its id by another name: who knows what the places of the others mean."""
+
+    def change(reply):
+        items = reply["subResponseList"][::-1]
+        return {**reply, "subResponseList": [*renamed(items[:1]), *({"code": 0} for _ in items[1:])]}
+
+    case = await told(change)
+    assert statuses(case.report) == {"already_gone": 100}
+    assert case.requests == 2
+    assert "not matched" in case.warnings[0]
 
 
 @pytest.mark.parametrize("count", [1, 99, 101])

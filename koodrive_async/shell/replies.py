@@ -1,0 +1,309 @@
+"""What becomes of a piece after its reply, or after its failure: settled, asked again, halved, or the end.
+
+Not here: sending (see ``bulk``), which piece is next (see ``agenda``), where outcomes go (see ``recording``).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from koodrive_async.core.batching import Batch
+from koodrive_async.core.errors import ApiError, BadReply, KooDriveError, NotFound, Throttled
+from koodrive_async.core.models import CancelReply
+from koodrive_async.core.outcomes import Settlement, Status
+from koodrive_async.core.pacing import backoff
+from koodrive_async.core.pairing import Asked, Pairing, Rules, pair
+from koodrive_async.core.verdict import Meaning
+from koodrive_async.shell.agenda import Agenda, Piece
+from koodrive_async.shell.call import Caller
+from koodrive_async.shell.log import say
+from koodrive_async.shell.recording import Recorder
+
+#: How often ids that were refused for now are asked again.
+ROUNDS = 3
+
+#: How often ids that a reply left out, or answered for in two ways, are asked again.
+MISSING_ROUNDS = 2
+
+#: Up to so many ids of a batch that were answered for in two ways are asked again one by one; more of them
+#: together, since a service that always does so must not cost a request for each id.
+ALONE = 10
+
+
+@attrs.define(slots=True, eq=False)
+class Accused:
+    """A single id that was refused alone, while it is in doubt whether everything would be.
+
+    Attributes:
+        piece: It.
+        settlement: Its outcome, should other ids be accepted.
+        gone: Whether the service said that there is no such share.
+        confirmed: Whether it was asked twice where once is not enough.
+    """
+
+    piece: Piece
+    settlement: Settlement
+    gone: bool
+    confirmed: bool
+
+    def in_doubt(self) -> Settlement:
+        """Its outcome where everything was refused: it may well go under other circumstances."""
+        trail = self.piece.trail
+        if trail.error is not None:
+            trail.error.retryable = True
+        unknown = trail.ambiguous or self.settlement.status is Status.UNKNOWN
+        status = Status.UNKNOWN if unknown else Status.REJECTED
+        return attrs.evolve(self.settlement, status=status, error=trail.error, answered=False)
+
+
+class Replies:
+    """Decides for the pieces of one bulk call.
+
+    Args:
+        caller: Who makes the requests.
+        rules: How codes of single ids are read.
+        agenda: Takes what is asked again.
+        recorder: Takes what is settled.
+        fail: Ends the call with an error.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        rules: Rules,
+        agenda: Agenda,
+        recorder: Recorder,
+        fail: Callable[[Exception], None],
+    ) -> None:
+        self._caller, self._rules, self._agenda, self._recorder, self._fail = (
+            caller,
+            rules,
+            agenda,
+            recorder,
+            fail,
+        )
+        self._accused: list[Accused] = []
+        self._gone_before = 0
+        #: The last failure of a piece that used up its attempts.
+        self.last_transient: KooDriveError | None = None
+
+    # -- a reply ----------------------------------------------------------------------------------
+
+    async def answered(self, piece: Piece, reply: CancelReply) -> None:
+        """The service answered: match the reply to the ids."""
+        batch, trail, exclusive = piece.batch, piece.trail, self._caller.sender.wire.exclusive
+        asked = Asked(
+            attempts=piece.attempts,
+            trace_id=trail.trace_id,
+            ambiguous=trail.ambiguous,
+            exclusive=exclusive,
+            refused_before=piece.refused_before,
+            secrets=self._caller.secrets(),
+        )
+        pairing = pair(batch.ids, reply, self._rules, asked)
+        if pairing.oddities:
+            self._mention(pairing, trail.trace_id)
+        if pairing.foreign:  # it may have been the reply to another request
+            trail.spoil()
+        if pairing.settled or pairing.again:
+            await self._accepted()
+        groups = [
+            (settlement, batch if len(indices) == len(batch.ids) else batch.only(indices))
+            for settlement, indices in pairing.settled
+        ]
+        if not trail.ambiguous:
+            self._gone_before += sum(
+                len(batch.ids) for settlement, batch in groups if settlement.status is Status.ALREADY_GONE
+            )
+        for settlement, indices in pairing.again:
+            if isinstance(settlement.error, Throttled):
+                settlement.error.retry_after = trail.retry_after
+                self._caller.gate.throttled(settlement.error, trail.retry_after)
+            if piece.rounds < ROUNDS:
+                rest = self._again(piece, batch.only(indices))
+                rest.trail.error = settlement.error
+                rest.trail.refused = settlement.error
+            else:
+                groups.append((settlement, batch.only(indices)))
+        if pairing.missing or pairing.disputed or pairing.unproven:
+            groups += self._unanswered(piece, pairing)
+        await self._recorder.record(groups)
+
+    def _unanswered(self, piece: Piece, pairing: Pairing) -> Sequence[tuple[Settlement, Batch]]:
+        """Ids that were asked, taken, and not answered for."""
+        batch, trail = piece.batch, piece.trail
+        trail.ambiguous = True
+        trail.note(BadReply("the reply does not answer for this id", trace_id=trail.trace_id), refusing=False)
+        parts = [pairing.missing, pairing.unproven]
+        if len(pairing.disputed) <= ALONE:
+            parts += [[index] for index in pairing.disputed]
+        else:
+            parts.append(pairing.disputed)
+        groups = []
+        for part in filter(None, parts):
+            if piece.rounds < MISSING_ROUNDS:
+                self._again(piece, batch.only(part))
+            else:
+                groups.append((piece.as_is(), batch.only(part)))
+        return groups
+
+    def _again(self, piece: Piece, batch: Batch) -> Piece:
+        retry = self._caller.retry
+        delay = backoff(piece.rounds + 1, 0.5, base=retry.base, cap=retry.cap)
+        return self._agenda.again(piece, batch, self._caller.now() + delay)
+
+    def _mention(self, pairing: Pairing, trace_id: str) -> None:
+        mentioned = self._caller.sender.mentioned
+        for kind, text in pairing.oddities:
+            if kind not in mentioned:
+                mentioned.add(kind)
+                say(logging.WARNING, "%s (trace id %s; mentioned once)", text, trace_id)
+
+    # -- a failure --------------------------------------------------------------------------------
+
+    async def failed(self, piece: Piece, error: KooDriveError) -> None:
+        """The logical call failed for good."""
+        match piece.trail.meaning:
+            case _ if error.gave_up == "deadline":
+                self._agenda.drop(piece)
+            case Meaning.INVALID:
+                await self._invalid(piece, error)
+            case Meaning.TRANSIENT if error.gave_up in ("attempts", "budget") and not piece.last:
+                self._agenda.postpone(piece)
+            case Meaning.TRANSIENT | Meaning.REFUSED:
+                if piece.trail.meaning is Meaning.TRANSIENT:
+                    self.last_transient = error
+                if not piece.alone:
+                    says_nothing_of_ids(piece)
+                await self._recorder.record([(piece.as_is(), piece.batch)])
+            case _:
+                says_nothing_of_ids(piece)
+                self._agenda.drop(piece)
+                self._fail(error)
+
+    async def _invalid(self, piece: Piece, error: KooDriveError) -> None:
+        """Refused for its content: alone it is the culprit, among others the culprit is looked for."""
+        suspicion = self._agenda.suspicion
+        suspicion.refused(sample=piece.sample)
+        if suspicion.hopeless:
+            self._agenda.drop(piece)
+            self._fail(self._refuses_everything(error))
+        elif not piece.alone:
+            self._agenda.invalid(piece)
+        else:
+            gone = getattr(error, "code", "") in self._rules.gone
+            settlement = self._refused_alone(piece, error, gone=gone)
+            # The answer names no id: it may be that of another request. A "gone" is told twice before it is
+            # believed; over a borrowed client, whose connections are not known, so is every refusal.
+            twice = gone or not self._caller.sender.wire.exclusive
+            if twice and not piece.confirming and not suspicion.wants_sample:
+                piece.trail.spoil()
+                self._agenda.confirm(piece)
+                return
+            self._accused.append(Accused(piece, settlement, gone, confirmed=piece.confirming or not twice))
+            if not suspicion.doubtful:
+                await self._settle_accused()
+
+    def _refused_alone(self, piece: Piece, error: KooDriveError, *, gone: bool) -> Settlement:
+        """What a refusal of the whole request makes of its only id."""
+        code, known = getattr(error, "code", ""), piece.as_is()
+        if gone and self._caller.sender.wire.exclusive:
+            status = Status.ALREADY_GONE
+        elif gone or (piece.trail.ambiguous and piece.refused_before.get(piece.batch.ids[0]) != code):
+            status = Status.UNKNOWN  # it may be the consequence of our own success, or not about this id
+        else:
+            status = Status.REJECTED
+        well = status is Status.ALREADY_GONE
+        return attrs.evolve(
+            known,
+            status=status,
+            code=code,
+            message=getattr(error, "message", ""),
+            error=None if well else piece.trail.error,
+            answered=well,
+        )
+
+    async def _accepted(self) -> None:
+        """Something was accepted: what was refused alone before was refused for itself."""
+        self._agenda.suspicion.accepted()
+        if self._accused:
+            await self._settle_accused()
+
+    async def _settle_accused(self) -> None:
+        accused, self._accused = self._accused, []
+        for one in accused:
+            if not one.confirmed:
+                one.piece.trail.spoil()
+                self._agenda.confirm(one.piece)
+        await self._recorder.record([(one.settlement, one.piece.batch) for one in accused if one.confirmed])
+
+    def _refuses_everything(self, error: KooDriveError) -> KooDriveError:
+        """The refusal, which says that it hit everything alike."""
+        suspicion = self._agenda.suspicion
+        where = "all over the input" if self._agenda.knows_all else "all over what was read of the source"
+        tried = (
+            f"{suspicion.strikes} requests in a row, {suspicion.samples} single ids from {where} among them"
+        )
+        return _explained(error, f"everything is refused alike: {tried}")
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    async def conclude(self, ended: KooDriveError) -> None:
+        """Settle what is still accused or begun, by what is known of it.
+
+        Args:
+            ended: Why nothing further happens, for ids that were never sent.
+        """
+        suspicion, left = self._agenda.suspicion, list(self._agenda.left())
+        accused, self._accused = self._accused, []
+        gone = [one for one in accused if one.gone]
+        in_vain = bool(gone) and not suspicion.ever_accepted and not self._agenda.single
+        if in_vain and not suspicion.hopeless:
+            self._fail(_all_gone(gone[-1]))
+        if suspicion.hopeless or in_vain:  # the refusal says nothing about these ids
+            for piece in left:
+                says_nothing_of_ids(piece)
+        believed = not suspicion.hopeless and not in_vain
+        await self._recorder.record(
+            [
+                (one.settlement if believed and one.confirmed else one.in_doubt(), one.piece.batch)
+                for one in accused
+            ]
+        )
+        asked = [piece for piece in left if piece.known or self._recorder.journal is None]
+        await self._recorder.record([(piece.as_is(ended), piece.batch) for piece in asked])
+        if 1 < self._gone_before == self._recorder.settled:
+            say(
+                logging.WARNING,
+                "every one of %d ids was gone before this call: is this the right user, and the right list?",
+                self._gone_before,
+            )
+        unsent = Settlement(Status.NOT_SENT, error=ended)
+        for batch in (piece.batch for piece in left if piece not in asked):
+            self._recorder.deliver(await self._recorder.known_at_last(batch, unsent), batch)
+
+
+def _all_gone(one: Accused) -> KooDriveError:
+    error = one.piece.trail.error
+    assert error is not None
+    return _explained(error, "every request was refused as if nothing existed")
+
+
+def _explained(error: KooDriveError, what: str) -> KooDriveError:
+    """The error, with what its repetition says."""
+    explained = copy.copy(error)
+    if isinstance(explained, NotFound):
+        what += "; either all of it is gone already, or the user id or the endpoint is wrong"
+    if isinstance(explained, ApiError):
+        explained.message = f"{explained.message} ({what})"
+    return explained
+
+
+def says_nothing_of_ids(piece: Piece) -> None:
+    """A refusal of the whole request: under other circumstances these very ids may well go."""
+    if piece.trail.refused is not None:
+        piece.trail.refused.retryable = True
