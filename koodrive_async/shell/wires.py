@@ -23,10 +23,13 @@ class Wire(Protocol):
     Attributes:
         endpoint: Where the service is.
         odd_kinds: Whether a content type that is not JSON's was mentioned.
+        exclusive: Whether only this package uses the connections, so that a reply without an id answers the
+            request that was sent last; False for a borrowed client.
     """
 
     endpoint: Endpoint
     odd_kinds: bool
+    exclusive: bool
 
     async def send(self, request: Request, timeout: Timeout, departure: Departure) -> Reply:  # noqa: ASYNC109 - httpx's
         """Send a request and read the whole reply; `transport.HttpxWire.send` says what it raises."""
