@@ -321,13 +321,14 @@ def _text(error: BaseException, chain: list[BaseException]) -> str:
 def _failure(error: httpx.TransportError, departure: Departure, sending: Sending) -> TransportFailure:
     """Translate an httpx exception: from `TransportError` downwards, exceptions to the rule first.
 
-    A failure to connect says that this send did not leave; what is known of the others stands.
+    An exclusive transport sends once, so a failure to connect says that this send did not leave. A
+    borrowed client may have tried several times, and shows only the last failure: its trace decides.
     """
     chain = _chain(error)
     text = _text(error, chain)
     sent = Sent.MAYBE if departure.left else Sent.NO
     others = Sent.MAYBE if departure.left_besides(sending) else Sent.NO
-    unconnected = others
+    unconnected = others if sending.exclusive else sent
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return AttemptTimeout(text, sent=unconnected)
     if isinstance(error, httpx.TimeoutException):
@@ -342,6 +343,7 @@ def _failure(error: httpx.TransportError, departure: Departure, sending: Sending
         return ConnectFailed(text, sent=unconnected, permanent=True)
     # HTTP/2 REFUSED_STREAM (7): "the stream was closed before any application processing" (RFC 9113, 8.7).
     refused = "StreamReset" in text and "error_code:7" in text
-    lost = ConnectionLost(text, sent=others if refused else sent)
+    once = sending.exclusive or sending.heads == 1
+    lost = ConnectionLost(text, sent=others if refused and once else sent)
     lost.stale = sending.reused
     return lost
