@@ -19,6 +19,7 @@ from typing import Self
 
 import anyio
 import httpx
+from anyio import to_thread
 
 from koodrive_async.core.body import Body
 from koodrive_async.core.endpoint import Endpoint
@@ -84,27 +85,52 @@ class _Own:
             # At DEBUG hpack logs whole header blocks; that they are Huffman-coded hides no credentials.
             logging.getLogger("hpack.hpack").addFilter(_no_header_blocks)
         self._slots = Slots(network.keepalive_expiry)
+        self._prepared = False
+        self._preparing: anyio.Lock | None = None
 
     async def _new(self) -> Slot:
-        """A slot without a connection."""
-        try:
-            return self._make()
-        except OSError as error:  # no file descriptor left to read the certificates with
-            raise httpx.ConnectError(str(error)) from error
+        """A slot without a connection.
 
-    def _context(self) -> ssl.SSLContext:
-        # 22 ms to build: once per client, and only when the first connection needs it.
+        The first one takes tens of milliseconds (certificates are read, httpcore and its back-ends are
+        imported), so it is made in a thread, once for all requests that need it meanwhile.
+        """
+        if not self._prepared:
+            if self._preparing is None:  # not sooner: it belongs to the event loop of the first request
+                self._preparing = anyio.Lock()
+            async with self._preparing:
+                if not self._prepared:
+                    try:
+                        await self._prepare_in_thread()
+                    except OSError as error:  # no file descriptor left to read the certificates with
+                        raise httpx.ConnectError(str(error)) from error
+        return self._make()
+
+    async def _prepare_in_thread(self) -> None:
+        # With a limiter of its own: other people's threads must not hold up the first request. The thread
+        # is not abandoned when the request is cancelled, so the next one in line finds the work done.
+        try:
+            await to_thread.run_sync(self._prepare, limiter=anyio.CapacityLimiter(1))
+        except RuntimeError:  # "can't start new thread"
+            self._prepare()
+
+    def _prepare(self) -> None:
         if self._tls is None:
             if self._secure:
                 self._tls = httpx.create_ssl_context(trust_env=self._network.trust_env)
             else:
                 self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used, but httpx would build one
-        return self._tls
+        if self._proxy is not None and self._proxy.url.scheme == "https" and self._proxy.ssl_context is None:
+            # Trusts what httpcore's default trusts, which httpcore would build for each connection.
+            self._proxy.ssl_context = httpx.create_ssl_context(trust_env=False)
+            self._proxy.ssl_context.load_default_certs()
+        self._make()  # imports httpcore
+        self._prepared = True
 
     def _make(self) -> Slot:
+        assert self._tls is not None
         return Slot(
             httpx.AsyncHTTPTransport(
-                verify=self._context(),
+                verify=self._tls,
                 http2=self._network.http2,
                 proxy=self._proxy,
                 limits=httpx.Limits(
