@@ -13,6 +13,9 @@ from koodrive_async.shell.slots import Slot
 #: what it does: a transport may call the function with events of its own.
 _OPENING = ("connect_tcp.started", "connect_unix_socket.started")
 
+#: How httpcore hands out a connection over which neither TLS nor HTTP was spoken yet.
+_OPENED = "connect_tcp.complete"
+
 
 class Sending:
     """One send of an attempt.
@@ -22,15 +25,17 @@ class Sending:
         reused: Whether the connection served before. Always False for a borrowed client.
         heads: How many times the head of the request was begun, as far as that is traced.
         slot: Where the connection is kept, once there is one; None for a borrowed client.
+        opening: The stream of a connection that may still be in its TLS handshake, or None.
     """
 
-    __slots__ = ("_assumed", "exclusive", "heads", "reused", "slot")
+    __slots__ = ("_assumed", "exclusive", "heads", "opening", "reused", "slot")
 
     def __init__(self, *, exclusive: bool) -> None:
         self.exclusive = exclusive
         self.reused = False
         self.heads = 0
         self.slot: Slot | None = None
+        self.opening: Any = None
         self._assumed = not exclusive  # a borrowed client may do anything, until its trace says what
 
     def take(self, slot: Slot) -> None:
@@ -56,6 +61,9 @@ class Sending:
         if name.endswith("send_request_headers.started"):
             if info["request"].method != b"CONNECT":
                 self.heads += 1
+                self.opening = None  # part of a connection by now, which closes it
+        elif self.exclusive and name.endswith(_OPENED):
+            self.opening = info["return_value"]
         elif not self.exclusive and name.endswith(_OPENING):
             self._assumed = False
 

@@ -198,9 +198,17 @@ class Slots:
         if status < 200:
             slot.spoilt = True
 
-    async def release(self, slot: Slot) -> None:
-        """Take a slot back, and close those that were idle for too long."""
+    async def release(self, slot: Slot, opening: Any = None) -> None:
+        """Take a slot back, and close those that were idle for too long.
+
+        Args:
+            slot: The slot that served.
+            opening: A stream to close, which httpcore forgets when a TLS handshake is cut off.
+        """
         now = time.monotonic()
+        if opening is not None:
+            with anyio.move_on_after(_CLOSING, shield=True):
+                await opening.aclose()
         if slot.spoilt or self._closed:
             await slot.aclose()
         else:

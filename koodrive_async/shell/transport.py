@@ -159,7 +159,7 @@ class _Own:
             self._slots.keep(slot, response.status_code, response.extensions)
         finally:
             slot.spoilt = slot.spoilt or not whole
-            await self._slots.release(slot)
+            await self._slots.release(slot, sending.opening)
         return response, body
 
     async def aclose(self) -> None:
