@@ -36,6 +36,7 @@ class Piece:
         last: Whether the second chance is used up.
         known: Whether the journal was asked about them.
         sample: Whether it is a single id from elsewhere, to tell bad ids from a bad request.
+        cut: Whether it is only a part of the batch.
         confirming: Whether an answer that names no id is asked for a second time.
         refused_before: Ids that an earlier run saw refused after a lost reply, and with which code.
     """
@@ -49,6 +50,7 @@ class Piece:
     known: bool = False
     sample: bool = False
     confirming: bool = False
+    cut: bool = False
     refused_before: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
@@ -89,6 +91,7 @@ class Agenda:
         self._second: deque[Piece] = deque()
         self._dropped: list[Piece] = []
         self._halving = 0
+        self._partly_good: set[int] = set()
 
     @property
     def empty(self) -> bool:
@@ -170,6 +173,12 @@ class Agenda:
         rest.confirming = True
         self._ready.appendleft(rest)
 
+    def accepted(self, piece: Piece) -> None:
+        """The service accepted it."""
+        self.suspicion.accepted()
+        if piece.cut:
+            self._partly_good.add(piece.origin)
+
     def invalid(self, piece: Piece) -> None:
         """Refused for its content, with several ids: the culprit is looked for, in one batch at a time."""
         elsewhere = any(ready.origin != piece.origin for ready in self._ready)
@@ -213,23 +222,28 @@ class Agenda:
     def _sample_begun(self, where: float) -> Piece | None:
         """The same from the refused batches that wait, when all batches were begun.
 
-        In a call that works a single batch may be bad from end to end: that one says nothing of the others.
+        In a call that works, what is left of a batch of which something was accepted is where the bad ids
+        are, and a single batch may be bad from end to end: those say nothing of the others.
         """
+        working = self.suspicion.ever_accepted
         waiting = [
-            (kind, piece)
-            for kind in (self._parked, self._ready)
-            for piece in kind
-            if not (self.suspicion.ever_accepted and piece.origin == self._halving) and not piece.confirming
+            piece
+            for piece in (*self._parked, *self._ready)
+            if not piece.confirming
+            and not (working and (piece.origin == self._halving or piece.origin in self._partly_good))
         ]
-        if not waiting:
+        at = int(where * sum(len(piece.batch.ids) for piece in waiting))
+        for piece in waiting:
+            if at < len(piece.batch.ids):
+                break
+            at -= len(piece.batch.ids)
+        else:
             return None
-        kind, piece = waiting[int(where * len(waiting))]
         if piece.alone:
-            kind.remove(piece)
+            (self._parked if piece in self._parked else self._ready).remove(piece)
             return piece
-        middle = len(piece.batch.ids) // 2
-        single = self._cut(piece, piece.batch.only([middle]))
-        piece.batch = piece.batch.only([at for at in range(len(piece.batch.ids)) if at != middle])
+        single = self._cut(piece, piece.batch.only([at]))
+        piece.batch = piece.batch.only([index for index in range(len(piece.batch.ids)) if index != at])
         return single
 
     def _chance(self, busy: int) -> Piece | None:
@@ -255,5 +269,5 @@ class Agenda:
             trace_id=then.trace_id,
         )
         return attrs.evolve(
-            piece, batch=batch, trail=trail, before=piece.attempts, sample=False, confirming=False
+            piece, batch=batch, trail=trail, before=piece.attempts, sample=False, confirming=False, cut=True
         )

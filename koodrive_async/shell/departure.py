@@ -1,27 +1,116 @@
-"""Whether a request has left this machine: what makes the difference between NOT_SENT and UNKNOWN."""
+"""Whether the requests of an attempt have left this machine: the difference between NOT_SENT and UNKNOWN.
+
+Not here: what an error of a send means (see `transport`).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from koodrive_async.shell.slots import Slot
 
-class Departure:
-    """Whether a request has left; until then it is certain that nothing was sent.
+#: How httpcore announces that a connection is being opened. No other event proves that a transport traces
+#: what it does: a transport may call the function with events of its own.
+_OPENING = ("connect_tcp.started", "connect_unix_socket.started")
+
+#: How httpcore hands out a connection over which neither TLS nor HTTP was spoken yet.
+_OPENED = "connect_tcp.complete"
+
+
+class Sending:
+    """One send of an attempt.
 
     Attributes:
-        left: Bytes of it may be under way.
-        reused: It goes over a connection that served before.
+        exclusive: Whether only this package uses the connection; a borrowed client's is anybody's.
+        reused: Whether the connection served before. Always False for a borrowed client.
+        heads: How many times the head of the request was begun, as far as that is traced.
+        slot: Where the connection is kept, once there is one; None for a borrowed client.
+        opening: The stream of a connection that may still be in its TLS handshake, or None.
     """
 
-    __slots__ = ("left", "reused")
+    __slots__ = ("_assumed", "exclusive", "heads", "opening", "reused", "slot")
 
-    def __init__(self) -> None:
-        self.left = self.reused = False
+    def __init__(self, *, exclusive: bool) -> None:
+        self.exclusive = exclusive
+        self.reused = False
+        self.heads = 0
+        self.slot: Slot | None = None
+        self.opening: Any = None
+        self._assumed = not exclusive  # a borrowed client may do anything, until its trace says what
+
+    def take(self, slot: Slot) -> None:
+        """Note the slot that serves the send.
+
+        A connection that served before takes the request immediately; a new one has to be opened first.
+        """
+        self.slot = slot
+        self.reused = self._assumed = slot.served > 0
+
+    @property
+    def left(self) -> bool:
+        """Whether bytes of the request may be under way."""
+        return self._assumed or self.heads > 0
 
     async def watch(self, name: str, info: dict[str, Any]) -> None:
-        """Httpcore's trace of a new connection: setting it up, through a proxy too, is not yet leaving."""
-        if name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
-            self.left = True
+        """Take in an event of httpcore's ``trace`` extension.
+
+        Opening a connection, through a proxy too, is not yet leaving; the head of the request is. When a
+        borrowed client begins to open a connection, its transport is one that traces: from then on the
+        request has left only if its head was begun, in this try or in another one.
+        """
+        if name.endswith("send_request_headers.started"):
+            if info["request"].method != b"CONNECT":
+                self.heads += 1
+                self.opening = None  # part of a connection by now, which closes it
+        elif self.exclusive and name.endswith(_OPENED):
+            self.opening = info["return_value"]
+        elif not self.exclusive and name.endswith(_OPENING):
+            self._assumed = False
+
+
+class Departure:
+    """What is known of the sends of one attempt.
+
+    One per attempt: `begin` adds a send (a middleware may send any number of times, also in parallel), the
+    transport writes into it what happens. What left once has left, whatever a later send does.
+    """
+
+    __slots__ = ("_sendings",)
+
+    def __init__(self) -> None:
+        self._sendings: list[Sending] = []
+
+    def begin(self, *, exclusive: bool) -> Sending:
+        """Add a send.
+
+        Args:
+            exclusive: Whether it goes over a connection that only this package uses.
+        """
+        sending = Sending(exclusive=exclusive)
+        self._sendings.append(sending)
+        return sending
+
+    @property
+    def left(self) -> bool:
+        """Whether a request of any send may be under way."""
+        return any(sending.left for sending in self._sendings)
+
+    @property
+    def reused(self) -> bool:
+        """Whether the latest send went over a connection that served before."""
+        return bool(self._sendings) and self._sendings[-1].reused
+
+    def left_besides(self, one: Sending) -> bool:
+        """Whether a request of any other send, earlier or in parallel, may be under way."""
+        return any(sending.left for sending in self._sendings if sending is not one)
 
     def spoil(self) -> None:
-        """Throw away the connection (placeholder until the slots know it)."""
+        """Have the connections that served this attempt thrown away: none of them serves another request.
+
+        Returns immediately. A connection that serves another request by now is closed when that has ended;
+        an idle one is closed instead of being taken, when it grows too old, or together with the client.
+        The connections of a borrowed client are its owner's: nothing happens to them.
+        """
+        for sending in self._sendings:
+            if sending.slot is not None:
+                sending.slot.spoilt = True

@@ -110,7 +110,9 @@ class Replies:
         if pairing.foreign:  # it may have been the reply to another request
             trail.spoil()
         if pairing.settled or pairing.again:
-            await self._accepted()
+            self._agenda.accepted(piece)
+            if self._accused:  # what was refused alone before was refused for itself
+                await self._settle_accused()
         groups = [
             (settlement, batch if len(indices) == len(batch.ids) else batch.only(indices))
             for settlement, indices in pairing.settled
@@ -226,12 +228,6 @@ class Replies:
             error=None if well else piece.trail.error,
             answered=well,
         )
-
-    async def _accepted(self) -> None:
-        """Something was accepted: what was refused alone before was refused for itself."""
-        self._agenda.suspicion.accepted()
-        if self._accused:
-            await self._settle_accused()
 
     async def _settle_accused(self) -> None:
         accused, self._accused = self._accused, []

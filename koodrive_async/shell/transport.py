@@ -2,10 +2,11 @@
 
 Requests go through slots, each an `httpx.AsyncHTTPTransport` of a single connection: httpx's own
 pool looks at every connection on every request (nine times the cost at 64 connections) and loses
-places for ever when requests are cancelled (httpcore issue 1093). A slot is taken last in, first
-out; one that was spoilt is thrown away; one idle too long is closed. An `httpx.AsyncClient` stands
-above them only where the user brings it: its cookies, redirects and hooks are a tenth of the cost.
-Refuses to retry, to follow redirects, and to judge a reply.
+places for ever when requests are cancelled (httpcore issue 1093). An `httpx.AsyncClient` is used only
+where the user brings one: its cookies, redirects and hooks are a tenth of the cost.
+
+Not here: keeping connections and searching them (see `slots`), retrying, judging a reply.
+Redirects are never followed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Self
 
 import anyio
 import httpx
+from anyio import to_thread
 
 from koodrive_async.core.body import Body
 from koodrive_async.core.endpoint import Endpoint
@@ -32,10 +34,8 @@ from koodrive_async.core.errors import (
 )
 from koodrive_async.core.settings import Network, Timeout
 from koodrive_async.core.wire import Reply, Request
-from koodrive_async.shell.departure import Departure
-
-#: How long the polite end of a connection may take.
-_CLOSING = 1.0
+from koodrive_async.shell.departure import Departure, Sending
+from koodrive_async.shell.slots import Slot, Slots
 
 #: How many parsed URLs are kept; those of bulk calls are few, those of single shares without end.
 _KEPT_URLS = 64
@@ -63,44 +63,17 @@ def _proxy(endpoint: Endpoint, network: Network) -> httpx.Proxy | None:
         raise ConfigurationError("the proxy is no URL of a known scheme") from None
 
 
-# -- slots ----------------------------------------------------------------------------------------
-
-
-class _Slot:
-    """One connection, at most."""
-
-    __slots__ = ("idle_since", "served", "transport")
-
-    def __init__(self, transport: httpx.AsyncHTTPTransport) -> None:
-        self.transport = transport
-        self.served = 0
-        self.idle_since = 0.0
-
-    def holds_leftovers(self) -> bool:
-        """Whether bytes came in behind the reply: h11 would take them for the answer to the next request.
-
-        There is no public way to ask; where httpcore looks different inside the answer is no.
-        """
-        pool = getattr(self.transport, "_pool", None)
-        for connection in getattr(pool, "connections", ()):
-            state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
-            if state is not None and state.trailing_data[0]:
-                return True
-        return False
-
-    async def aclose(self) -> None:
-        with anyio.move_on_after(_CLOSING, shield=True):
-            await self.transport.aclose()
+# -- connections ----------------------------------------------------------------------------------
 
 
 def _no_header_blocks(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG
 
 
-class _Slots:
-    """Any number of slots; who may send at the same time is the gate's business, not ours.
+class _Own:
+    """Connections of this package, any number of them; how many are in use is the business of the gate.
 
-    Shared by all calls of a client: a slot belongs to one request at a time.
+    Shared by all calls of a client.
     """
 
     def __init__(self, endpoint: Endpoint, network: Network) -> None:
@@ -111,22 +84,53 @@ class _Slots:
         if network.http2:
             # At DEBUG hpack logs whole header blocks; that they are Huffman-coded hides no credentials.
             logging.getLogger("hpack.hpack").addFilter(_no_header_blocks)
-        self._idle: list[_Slot] = []
-        self._closed = False
+        self._slots = Slots(network.keepalive_expiry)
+        self._prepared = False
+        self._preparing: anyio.Lock | None = None
 
-    def _context(self) -> ssl.SSLContext:
-        # 22 ms to build: once per client, and only when the first connection needs it.
+    async def _new(self) -> Slot:
+        """A slot without a connection.
+
+        The first one takes tens of milliseconds (certificates are read, httpcore and its back-ends are
+        imported), so it is made in a thread, once for all requests that need it meanwhile.
+        """
+        if not self._prepared:
+            if self._preparing is None:  # not sooner: it belongs to the event loop of the first request
+                self._preparing = anyio.Lock()
+            async with self._preparing:
+                if not self._prepared:
+                    try:
+                        await self._prepare_in_thread()
+                    except OSError as error:  # no file descriptor left to read the certificates with
+                        raise httpx.ConnectError(str(error)) from error
+        return self._make()
+
+    async def _prepare_in_thread(self) -> None:
+        # With a limiter of its own: other people's threads must not hold up the first request. The thread
+        # is not abandoned when the request is cancelled, so the next one in line finds the work done.
+        try:
+            await to_thread.run_sync(self._prepare, limiter=anyio.CapacityLimiter(1))
+        except RuntimeError:  # "can't start new thread"
+            self._prepare()
+
+    def _prepare(self) -> None:
         if self._tls is None:
             if self._secure:
                 self._tls = httpx.create_ssl_context(trust_env=self._network.trust_env)
             else:
                 self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used, but httpx would build one
-        return self._tls
+        if self._proxy is not None and self._proxy.url.scheme == "https" and self._proxy.ssl_context is None:
+            # Trusts what httpcore's default trusts, which httpcore would build for each connection.
+            self._proxy.ssl_context = httpx.create_ssl_context(trust_env=False)
+            self._proxy.ssl_context.load_default_certs()
+        self._make()  # imports httpcore
+        self._prepared = True
 
-    def _new(self) -> _Slot:
-        return _Slot(
+    def _make(self) -> Slot:
+        assert self._tls is not None
+        return Slot(
             httpx.AsyncHTTPTransport(
-                verify=self._context(),
+                verify=self._tls,
                 http2=self._network.http2,
                 proxy=self._proxy,
                 limits=httpx.Limits(
@@ -138,43 +142,29 @@ class _Slots:
         )
 
     async def exchange(
-        self, request: httpx.Request, departure: Departure, limit: int
+        self, request: httpx.Request, sending: Sending, limit: int
     ) -> tuple[httpx.Response, bytes]:
         """Send on the slot that was used last; the reply and its whole body."""
-        try:
-            slot = self._idle.pop() if self._idle else self._new()
-        except OSError as error:  # no file descriptor left to read the certificates with
-            raise httpx.ConnectError(str(error)) from error
-        departure.reused = departure.left = slot.served > 0
-        if not departure.left:
-            request.extensions["trace"] = departure.watch
+        slot = await self._slots.take() or await self._new()
+        sending.take(slot)
+        if not sending.reused:
+            request.extensions["trace"] = sending.watch
         slot.served += 1
-        spoilt = True
+        whole = False
         try:
             response = await slot.transport.handle_async_request(request)
             body = await _read(response, limit)
             await response.aclose()
-            spoilt = slot.holds_leftovers()
+            whole = True
+            self._slots.keep(slot, response.status_code, response.extensions)
         finally:
-            await self._release(slot, spoilt=spoilt)
+            slot.spoilt = slot.spoilt or not whole
+            await self._slots.release(slot, sending.opening)
         return response, body
 
-    async def _release(self, slot: _Slot, *, spoilt: bool) -> None:
-        """Take a slot back, and close those that were idle for too long."""
-        now = time.monotonic()
-        if spoilt or self._closed:
-            await slot.aclose()
-        else:
-            slot.idle_since = now
-            self._idle.append(slot)
-        while self._idle and now - self._idle[0].idle_since > self._network.keepalive_expiry:
-            await self._idle.pop(0).aclose()
-
     async def aclose(self) -> None:
-        """Close every idle slot; those in use close when they come back."""
-        self._closed = True
-        while self._idle:
-            await self._idle.pop().aclose()
+        """Close every idle connection; those in use close when they come back."""
+        await self._slots.aclose()
 
 
 class _Lent:
@@ -184,10 +174,10 @@ class _Lent:
         self._http = http
 
     async def exchange(
-        self, request: httpx.Request, departure: Departure, limit: int
+        self, request: httpx.Request, sending: Sending, limit: int
     ) -> tuple[httpx.Response, bytes]:
         """The reply and its whole body."""
-        departure.left = True  # it does not tell
+        request.extensions["trace"] = sending.watch
         response = await self._http.send(request, stream=True, auth=None, follow_redirects=False)
         try:
             return response, await _read(response, limit)
@@ -195,7 +185,7 @@ class _Lent:
             await response.aclose()
 
     async def aclose(self) -> None:
-        """Leave it open."""
+        """Do nothing: the caller owns this client."""
 
 
 class _Body(httpx.AsyncByteStream):
@@ -243,7 +233,7 @@ class HttpxWire:
         self._url = httpx.URL(str(endpoint))
         self._urls: dict[str, httpx.URL] = {}
         self._limit = network.max_reply_bytes
-        self._way = _Slots(endpoint, network) if http is None else _Lent(http)
+        self._way = _Own(endpoint, network) if http is None else _Lent(http)
 
     async def send(self, request: Request, timeout: Timeout, departure: Departure) -> Reply:  # noqa: ASYNC109 - httpx's
         """Send a request and read the whole reply.
@@ -251,18 +241,19 @@ class HttpxWire:
         Args:
             request: With all its headers.
             timeout: The limits of its parts; the total is the caller's to keep.
-            departure: Where to note that it left, for a caller that cuts this off.
+            departure: Where to note that it left, for a caller that cuts this off; one per attempt.
 
         Raises:
             TransportFailure: No reply.
             BadReply: A reply that is too large or coded in a way that was not asked for.
         """
         built = self._build(request, timeout)
+        sending = departure.begin(exclusive=self.exclusive)
         sent_at = time.monotonic()
         try:
-            response, body = await self._way.exchange(built, departure, self._limit)
+            response, body = await self._way.exchange(built, sending, self._limit)
         except httpx.TransportError as error:
-            raise _failure(error, departure) from None
+            raise _failure(error, departure, sending) from None
         return Reply(
             status=response.status_code,
             headers=response.headers.multi_items(),
@@ -352,25 +343,32 @@ def _text(error: BaseException, chain: list[BaseException]) -> str:
     return ": ".join((type(error).__name__, *said))
 
 
-def _failure(error: httpx.TransportError, departure: Departure) -> TransportFailure:
-    """An httpx exception as ours: from `TransportError` downwards, exceptions to the rule first."""
+def _failure(error: httpx.TransportError, departure: Departure, sending: Sending) -> TransportFailure:
+    """Translate an httpx exception: from `TransportError` downwards, exceptions to the rule first.
+
+    An exclusive transport sends once, so a failure to connect says that this send did not leave. A
+    borrowed client may have tried several times, and shows only the last failure: its trace decides.
+    """
     chain = _chain(error)
     text = _text(error, chain)
     sent = Sent.MAYBE if departure.left else Sent.NO
+    others = Sent.MAYBE if departure.left_besides(sending) else Sent.NO
+    unconnected = others if sending.exclusive else sent
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return AttemptTimeout(text, sent=Sent.NO)
+        return AttemptTimeout(text, sent=unconnected)
     if isinstance(error, httpx.TimeoutException):
         return AttemptTimeout(text, sent=sent)
     tls = next((at for at in chain if isinstance(at, ssl.SSLError)), None)
     if isinstance(error, httpx.ConnectError):
         permanent = tls is not None and not isinstance(tls, _TRANSIENT_TLS)
-        return ConnectFailed(f"TLS: {tls}" if permanent else text, sent=Sent.NO, permanent=permanent)
+        return ConnectFailed(f"TLS: {tls}" if permanent else text, sent=unconnected, permanent=permanent)
     if isinstance(error, httpx.ProxyError):
-        return ConnectFailed(text, sent=Sent.NO, permanent=" 407" in f" {error}")
+        return ConnectFailed(text, sent=unconnected, permanent=" 407" in f" {error}")
     if isinstance(error, httpx.UnsupportedProtocol):
-        return ConnectFailed(text, sent=Sent.NO, permanent=True)
+        return ConnectFailed(text, sent=unconnected, permanent=True)
     # HTTP/2 REFUSED_STREAM (7): "the stream was closed before any application processing" (RFC 9113, 8.7).
     refused = "StreamReset" in text and "error_code:7" in text
-    lost = ConnectionLost(text, sent=Sent.NO if refused else sent)
-    lost.stale = departure.reused
+    once = sending.exclusive or sending.heads == 1
+    lost = ConnectionLost(text, sent=others if refused and once else sent)
+    lost.stale = sending.reused
     return lost

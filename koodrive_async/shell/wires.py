@@ -22,8 +22,8 @@ class Wire(Protocol):
 
     Attributes:
         endpoint: Where the service is.
-        exclusive: Whether its connections are this package's: over those of a borrowed client the reply to
-            another request may come in.
+        exclusive: Whether only this package uses the connections, so that a reply without an id answers the
+            request that was sent last; False for a borrowed client.
     """
 
     endpoint: Endpoint

@@ -1,12 +1,18 @@
 """Sockets: reused, closed at the end, and none to where a redirect points."""
 
+import gc
+import socket
+
 import anyio
 import httpx
 import pytest
 
-from koodrive_async import ApiError, ClientClosed, Network, Pace, Status
+from koodrive_async import ApiError, AttemptTimeout, ClientClosed, Network, Pace, Status, Timeout
+from koodrive_async.shell.departure import Departure
 from koodrive_async.testing import Drop, EndlessBody, HugeBody, TruncatedBody, redirect, unavailable
+from tests.client.sending import request_for, wire_to
 from tests.client.wire import dated, some_ids, well, well_and_closing
+from tests.conftest import _sockets
 from tests.support.http1 import reply
 from tests.support.rawserver import Pause, RawServer
 from tests.support.threaded import until
@@ -188,6 +194,25 @@ async def test_a_cancelled_call_leaves_the_client_in_order(make_koodrive, connec
         assert report.counts[Status.ALREADY_GONE] == done
         assert report.counts[Status.CANCELLED] == 1_000 - done
     assert emulator.settled()
+
+
+async def test_a_handshake_that_is_cut_off_leaves_no_socket_behind():
+    """Without waiting for the garbage collector."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, nobody answers
+        wire = wire_to(f"https://127.0.0.1:{mute.getsockname()[1]}")
+        gc.disable()
+        try:
+            before = _sockets()
+            for _ in range(3):
+                with anyio.move_on_after(0.05):
+                    await wire.send(request_for(), Timeout(), Departure())
+                await until(lambda: _sockets() == before)
+            with pytest.raises(AttemptTimeout):
+                await wire.send(request_for(), Timeout(connect=0.05), Departure())
+            await until(lambda: _sockets() == before)
+        finally:
+            gc.enable()
+        await wire.aclose()
 
 
 async def test_a_reply_is_never_taken_for_another_ones(connect):

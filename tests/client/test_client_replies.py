@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from koodrive_async import Forbidden, Status
+from koodrive_async import BadReply, Forbidden, Status
 from koodrive_async.testing import Body, Rewrite, content_type, rewrites
 from koodrive_async.testing.answers import dump
 from tests.client.wire import some_ids
@@ -18,7 +18,6 @@ SHAPES = {
     "numeric ids": rewrites.numeric_ids,
     "shuffled": rewrites.shuffled,
     "duplicated": rewrites.duplicated,
-    "conflicting": rewrites.conflicting,
     "foreign": rewrites.with_foreign,
     "without ids": rewrites.without_ids,
     "unknown fields": rewrites.unknown_fields,
@@ -69,6 +68,21 @@ async def test_every_id_gets_its_one_right_outcome(mixed, connect, shape):
     assert {outcome.code for outcome in report.outcomes} == {"0", "13000309", "13000410"}
     for outcome in report.cancelled:
         assert outcome.message == "success"
+
+
+async def test_ids_that_always_get_two_answers_are_unknown(mixed, connect):
+    """Neither counts. The two answers for what is not ours are alike: those do."""
+    mixed.inject(always(Rewrite(rewrites.conflicting)))
+    wanted = expected(mixed)
+    async with connect(mixed) as client:
+        report = await client.cancel(wanted)
+    assert {outcome.share_id: outcome.status for outcome in report.outcomes} == {
+        share_id: Status.REJECTED if status is Status.REJECTED else Status.UNKNOWN
+        for share_id, status in wanted.items()
+    }
+    assert {type(outcome.error) for outcome in report.unknown} == {BadReply}
+    assert {outcome.attempts for outcome in report.unknown} == {3}
+    assert mixed.requests == report.requests == 1 + 2 * len(report.unknown)  # each of them twice, alone
 
 
 async def test_what_is_odd_is_said_in_the_log(mixed, connect, caplog):

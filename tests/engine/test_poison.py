@@ -2,7 +2,8 @@
 
 import pytest
 
-from koodrive_async import InvalidRequest, Pace, Status
+from koodrive_async import Ended, InvalidRequest, NotFound, Pace, Status
+from koodrive_async.core.suspicion import CROSS_CHECK, HOPELESS, SAMPLES
 from koodrive_async.testing import Chaos, lost_reply, refused, throttled, unavailable
 from tests.engine.kit import always, asked, honest, statuses
 
@@ -75,8 +76,14 @@ async def test_a_refusal_that_hits_everything(make_koodrive, connect, proven, co
         with pytest.raises(InvalidRequest) as caught:
             await client.cancel(ids)
     report = caught.value.report
-    # that many were under way before the first refusal came back
-    assert emulator.requests - before == report.requests <= 25 + (concurrency if proven else 0)
+    # That many were under way before the first refusal came back; then single ids, one by one.
+    under_way = concurrency if proven else 1
+    assert HOPELESS <= emulator.requests - before == report.requests <= max(CROSS_CHECK, under_way) + SAMPLES
+    assert "20 single ids from all over the input among them" in str(caught.value)
+    singles = [seen.share_ids[0] for seen in list(emulator.log)[-SAMPLES:] if len(seen.share_ids) == 1]
+    assert len(set(singles)) == SAMPLES
+    assert {ids.index(share_id) // 2_000 for share_id in singles} == {*range(10)}
+    assert (report.complete, report.ended) == (True, Ended.FAILED)
     assert len(report.outcomes) == 20_000
     honest(report.outcomes, [*ids], emulator)
     assert report.counts[Status.NOT_SENT] > 10_000
@@ -91,8 +98,10 @@ async def test_it_begins_in_mid_run(make_koodrive, connect):
     async with connect(emulator, pace=Pace(concurrency=4)) as client:
         with pytest.raises(InvalidRequest) as caught:
             await client.cancel(emulator.share_ids)
-    assert emulator.requests <= 30 + 25 + 4
+    # Up to three were refused before the last good reply came in, and three more were under way after it.
+    assert 30 + HOPELESS <= emulator.requests <= 30 + HOPELESS + 2 * 3
     report = caught.value.report
+    assert report.counts[Status.UNKNOWN] == 0
     assert report.counts[Status.CANCELLED] == emulator.cancelled_count == 3_000
     honest(report.outcomes, emulator.share_ids, emulator)
 
@@ -114,23 +123,87 @@ async def test_a_batch_refused_as_gone_is_halved_to_the_ids_that_are(make_koodri
     assert emulator.requests < 50
 
 
-async def test_every_batch_refused_as_gone(make_koodrive, connect):
-    emulator = make_koodrive(shares=300)
-    emulator.inject(always(refused("13000309")))
+@pytest.mark.parametrize("http", [400, 404, 200])
+@pytest.mark.parametrize(
+    ("total", "requests"), [(20_000, 30), (300, 30), (100, 30), (30, 30), (20, 27), (2, 5)]
+)
+async def test_every_request_refused_as_gone(make_koodrive, connect, total, requests, http):
+    """A wrong user id, or a wrong endpoint: nothing was accepted, so nothing is taken for gone."""
+    emulator = make_koodrive(shares=total)
+    emulator.inject(always(refused("13000309", status=http)))
+    async with connect(emulator) as client:
+        with pytest.raises(NotFound) as caught:
+            await client.cancel(emulator.share_ids)
+    assert "either all of it is gone already, or the user id or the endpoint is wrong" in str(caught.value)
+    report = caught.value.report
+    assert (report.complete, report.ended) == (True, Ended.FAILED)
+    honest(report.outcomes, emulator.share_ids, emulator)
+    # The first batch was halved until one id was alone; then single ids from all over.
+    sent = min(total, 100 + SAMPLES)
+    assert report.counts[Status.REJECTED] == len(asked(emulator)) == sent
+    assert report.counts[Status.NOT_SENT] == total - sent
+    assert set(report.retryable_ids) == set(emulator.share_ids)
+    assert {type(outcome.error) for outcome in report.outcomes} == {NotFound}
+    assert emulator.requests == report.requests == requests
+
+
+@pytest.mark.parametrize("http", [400, 404, 200])
+async def test_a_single_id_refused_as_gone_is_asked_twice(make_koodrive, connect, http):
+    """The reply names no id, so it may be that of another request: told twice, over two connections."""
+    emulator = make_koodrive(shares=101)
+    emulator.inject(always(refused("13000309", status=http)))
+    async with connect(emulator) as client:
+        report = await client.cancel(emulator.share_ids[:1])
+        assert statuses(report) == {"already_gone": 1}
+        assert emulator.connections_opened == 2
+        assert (
+            {outcome.attempts for outcome in report.outcomes}
+            == {report.requests}
+            == {emulator.requests}
+            == {2}
+        )
+        # Told once only, it was not gone.
+        emulator.behave()
+        emulator.script(refused("13000309", status=http))
+        report = await client.cancel(emulator.share_ids[1:2])
+        assert statuses(report) == {"cancelled": 1}
+        assert report.requests == 2
+        emulator.behave()
+        emulator.inject(lambda seen: refused("13000309") if emulator.share_ids[2] in seen.share_ids else None)
+        report = await client.cancel(emulator.share_ids[2:])
+    assert statuses(report) == {"cancelled": 98, "already_gone": 1}
+
+
+@pytest.mark.parametrize("http", [400, 200])
+@pytest.mark.parametrize("accepted", [1, 2, 10])
+async def test_whole_requests_refused_as_gone_beside_accepted_ones(make_koodrive, connect, accepted, http):
+    """Something was accepted: so the user is right, and what is said to be gone is."""
+    emulator = make_koodrive(shares=20)
+    good = set(emulator.share_ids[-accepted:])
+    fault = refused("13000309", status=http)
+    emulator.inject(lambda seen: None if good.issuperset(seen.share_ids) else fault)
     async with connect(emulator) as client:
         report = await client.cancel(emulator.share_ids)
-    assert statuses(report) == {"already_gone": 300}
-    assert emulator.requests <= 2 * 300
+    assert statuses(report) == {"already_gone": 20 - accepted, "cancelled": accepted}
+    assert {outcome.share_id for outcome in report.cancelled} == good
+    assert min(count for share_id, count in asked(emulator).items() if share_id not in good) >= 2
+    assert report.requests == emulator.requests
 
 
 async def test_poison_in_bad_weather(make_koodrive, connect):
+    """After a lost reply a refusal settles nothing: such an id is UNKNOWN, and says what it was told."""
     emulator = make_koodrive(shares=2_000)
     culprits = set(emulator.share_ids[::400])
     emulator.poison.update(culprits)
     emulator.inject(Chaos(3, {lost_reply(): 0.1, unavailable(): 0.1, throttled(): 0.02}))
     async with connect(emulator) as client:
         report = await client.cancel(emulator.share_ids)
-    assert {outcome.share_id for outcome in report.outcomes if outcome.status is Status.REJECTED} == culprits
+    assert {outcome.share_id for outcome in report.outcomes if not outcome.ok} == culprits
+    for outcome in (*report.rejected, *report.unknown):
+        assert type(outcome.error) is InvalidRequest
+        assert outcome.code == "13000102"
+        assert outcome.error.ambiguous is (outcome.status is Status.UNKNOWN)
+    assert {*report.retryable_ids} == {outcome.share_id for outcome in report.unknown}
     assert report.counts[Status.CANCELLED] + report.counts[Status.ALREADY_GONE] == 1_995
     assert emulator.cancelled_count == 1_995
 

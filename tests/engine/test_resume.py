@@ -7,7 +7,7 @@ import time
 import anyio
 import pytest
 
-from koodrive_async import Journal, JournalFailed, KooDriveError, Pace, RetryPolicy, Status
+from koodrive_async import ConnectionLost, Journal, JournalFailed, KooDriveError, Pace, RetryPolicy, Status
 from koodrive_async.testing import (
     Chaos,
     Fault,
@@ -23,7 +23,7 @@ from koodrive_async.testing import (
 from koodrive_async.testing import Status as Answered
 from tests.client.wire import some_ids
 from tests.conftest import QUICK
-from tests.engine.kit import always, asked, honest, script, statuses
+from tests.engine.kit import always, asked, honest, script, statuses, unanswered
 from tests.support.threaded import until
 
 FEW = RetryPolicy(attempts=2, base=0.002, cap=0.01)

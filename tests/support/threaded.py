@@ -153,6 +153,7 @@ class ThreadedServer:
         except OSError:  # the client has gone already, or no file descriptor is free
             return
         sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is written is on its way
         self.connections += 1
         self.open_connections += 1
         task = self._loop.create_task(self._admit(sock, self.connections))
