@@ -16,6 +16,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--failures", type=int, default=1, help="stop after so many")
+    parser.add_argument("--wanted", default="", help="a pattern: pass over failures that it does not match")
     parser.add_argument("--backend", default="", choices=["", *BACKENDS])
     parser.add_argument("--seed", action="append", help="play just this one, may be repeated")
     arguments = parser.parse_args()
@@ -23,7 +24,7 @@ def main() -> int:
         arguments.first, arguments.count, topic=arguments.topic, backend=arguments.backend
     )
     began = time.monotonic()
-    failures = check(chosen, most=arguments.failures)
+    failures = check(chosen, most=arguments.failures, wanted=arguments.wanted)
     for failure in failures:
         print(failure, end="\n\n")
     where = Path(koodrive_async.__file__).parent

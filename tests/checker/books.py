@@ -46,10 +46,6 @@ class Share:
     busy: int = 0
     done_by: "Entry | None" = None
 
-    @property
-    def gone(self) -> bool:
-        return self.kind is Kind.NEVER or self.done_by is not None
-
 
 @attrs.define(eq=False)
 class Entry:
@@ -57,7 +53,7 @@ class Entry:
 
     `claims`: what its reply says of single ids, and means; a reply that contradicts itself claims nothing.
     `refused`: the code with which the request as a whole was refused. `nameless`: its reply names no ids.
-    `finished`: the reply was written whole.
+    `plain`: its reply is the truth as documented. `finished`: it was written whole.
     """
 
     number: int
@@ -68,6 +64,7 @@ class Entry:
     claims: dict[str, str] = attrs.field(factory=dict)
     refused: str = ""
     nameless: bool = False
+    plain: bool = False
     sent: bool = False
     finished: bool = False
 
@@ -84,8 +81,8 @@ class Books:
     answered: set[int] = attrs.field(factory=set)
     #: Connections that broke, were refused or were closed by the server: requests may have been lost unseen.
     lossy: bool = False
-    #: Ids of which somebody in front of the service (a middleware) answered no.
-    fended_off: set[str] = attrs.field(factory=set)
+    #: Runs in which the caller's own code ended by an exception that the call must report.
+    broke: set[int] = attrs.field(factory=set)
     asked: dict[tuple[str, ...], int] = attrs.field(factory=dict)
     story: list[str] = attrs.field(factory=list)
     began: float = attrs.field(factory=time.monotonic)

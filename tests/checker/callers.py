@@ -46,6 +46,11 @@ class Source:
     read: list[str] = attrs.field(factory=list)
     over: bool = False  # read to its end
 
+    @property
+    def _lingers(self) -> bool:
+        """Whether it is so slow that a stream sends what it has: several requests for few ids."""
+        return self.call.how == "open_cancel" and len(self.ids) <= 8
+
     def given(self) -> Any:
         match self.call.source:
             case "list":
@@ -66,7 +71,7 @@ class Source:
             if place == self.call.source_end_at and self.call.source_end:
                 await misbehave(self.call.source_end)
             if slow and place % 2 == 0:
-                await anyio.sleep(0.12 if len(self.ids) <= 8 and place else 0.0005)
+                await anyio.sleep(0.12 if self._lingers and place else 0.0005)
             self.read.append(share_id)
             yield share_id
         if self.call.source_end:
@@ -93,6 +98,7 @@ class Meddler:
             await send(request)
         if due and how in ("raises", "cancelled", "cancelled after"):
             self.books.tell(f"the middleware: {how}")
+            self.books.broke.add(self.books.run)
             await misbehave(how)
         return await send(request)
 
@@ -151,5 +157,6 @@ class Provider:
     async def __call__(self, stale: str | None) -> str:
         self.calls += 1
         if self.how == "cancelled" and not self.books.calm:
+            self.books.broke.add(self.books.run)
             await stray()
         return f"token-{self.calls}"

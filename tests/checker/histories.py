@@ -60,8 +60,15 @@ class History:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing at all goes wrong."""
-        return self.topic == "calm"
+        """Whether nothing goes wrong that may matter: hooks don't."""
+        harmless = not (self.middleware or self.provider or any(call.source_end for call in self.calls))
+        return self.topic == "calm" or (self.topic == "strays" and harmless)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether every request is refused, and there are enough of them to see it."""
+        refused = self.weather.always in ((Way.WRONG_USER, False), (Way.REFUSE_ALL, False))
+        return refused and len(self.shares) >= 60
 
 
 @attrs.define
@@ -107,7 +114,7 @@ REFUSING = (After.REFUSED, After.REFUSED, After.POISON, After.GONE)
 
 
 def _calm(draft: Draft) -> None:
-    draft.kinds = [draft.rng.choice((Kind.NEVER, Kind.REFUSED, Kind.LIVE))]
+    draft.kinds = draft.rng.sample((Kind.NEVER, Kind.REFUSED, Kind.POISON, Kind.BUSY, Kind.LIVE), 2)
 
 
 def _storm(draft: Draft) -> None:
@@ -198,7 +205,7 @@ def _lists(draft: Draft) -> None:
 def _gone(draft: Draft) -> None:
     """A whole-request "does not exist", of everything or of some ids."""
     if draft.rng.random() < 0.5:
-        draft.always = (Way.WRONG_USER, False)
+        draft.always = (draft.rng.choice((Way.WRONG_USER, Way.WRONG_USER, Way.REFUSE_ALL)), False)
         draft.count = draft.rng.choice((2, 3, 8, 60, 130))
     else:
         draft.gone_whole = True

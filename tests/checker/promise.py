@@ -4,17 +4,28 @@ Each finding begins with what was claimed, so that a test can tell the kinds apa
 the books refute; that a client might have found out more is one only where nothing stood in its way.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from koodrive_async import CancelReport, KooDriveError, ShareOutcome, Status
-from tests.checker.books import GONE, Books, Entry, Kind
+from koodrive_async import CancelReport, KooDriveError, ShareOutcome, Status, TransportFailure
+from tests.checker.books import BUSY, GONE, Books, Entry, Kind
 from tests.checker.callers import Broken, Source
 from tests.checker.histories import Call, History
 
 WELL = (Status.CANCELLED, Status.ALREADY_GONE)
+#: Requests after which a call must have noticed that nothing is accepted; those under way are on top.
+MOST_IN_VAIN = 45
+#: What must come of a share where nothing goes wrong.
+EXPECTED = {
+    Kind.LIVE: Status.CANCELLED,
+    Kind.BUSY: Status.CANCELLED,
+    Kind.NEVER: Status.ALREADY_GONE,
+    Kind.REFUSED: Status.REJECTED,
+    Kind.POISON: Status.REJECTED,
+}
 
 # -- shim: what the package does not have yet. To be deleted, with every line that says HAS_ENDED. ---
 HAS_ENDED = hasattr(CancelReport, "complete")
@@ -54,7 +65,7 @@ def judge(history: History, books: Books, results: Sequence[Result]) -> Iterator
     """Everything that is wrong."""
     for result in results:
         where = f"call {result.run}: "
-        for finding in (*_ending(history, books, result), *_sums(result)):
+        for finding in (*_ending(history, books, result), *_sums(history, books, result)):
             yield where + finding
         for outcome in result.outcomes():
             for finding in _outcome(history, books, result, outcome):
@@ -69,9 +80,15 @@ def _outcome(history: History, books: Books, result: Result, outcome: ShareOutco
     if share is None:
         yield f"{outcome.status}, and nobody asked for it"
         return
-    mine = [one for one in books.with_id(outcome.share_id) if history.journal or one.run == result.run]
+    # What counts is this call; with a journal also the runs before it.
+    mine = [
+        one
+        for one in books.with_id(outcome.share_id)
+        if one.run == result.run or (history.journal and one.run < result.run)
+    ]
     now = [one for one in mine if one.run == result.run]
-    done = share.done_by
+    done = share.done_by if share.done_by in mine else None
+    gone = share.kind is Kind.NEVER or done is not None
     status = outcome.status
     match status:
         case Status.CANCELLED:
@@ -80,24 +97,26 @@ def _outcome(history: History, books: Books, result: Result, outcome: ShareOutco
             elif not _said(history, mine, outcome.share_id, "0"):
                 yield "CANCELLED, but no reply that holds said so"
         case Status.ALREADY_GONE:
-            if not share.gone and not _only_word(history, books, mine):
+            if not gone and not _only_word(history, mine):
                 yield "ALREADY_GONE, but the share is there"
-            elif share.gone and not _said(history, mine, outcome.share_id, GONE):
+            elif gone and not _said(history, mine, outcome.share_id, GONE):
                 yield "ALREADY_GONE, but no reply that holds said so"
         case Status.REJECTED:
-            if done in mine:
+            if done is not None:
                 yield f"REJECTED, but request {done.number} carried it out"
-            elif not _refused(books, mine, outcome.share_id):
+            elif not _refused(mine, outcome.share_id):
                 yield "REJECTED, but nobody refused it"
             if "deadline passed before" in str(outcome.error):
                 yield "REJECTED, and its error speaks of a deadline"
         case Status.NOT_SENT:
             if now:
                 yield f"NOT_SENT, but request {now[0].number} had it"
-            elif done in mine:
+            elif done is not None:
                 yield f"NOT_SENT, but request {done.number} of an earlier run carried it out"
         case Status.UNKNOWN:
-            yield from _doubt(history, books, result, mine)
+            yield from _doubt(history, books, result, mine, outcome)
+    if history.quiet and status is not EXPECTED[share.kind]:
+        yield f"{status.name}, and nothing went wrong: it is {share.kind}"
     if (status in WELL) != (outcome.error is None):
         yield f"{status.name} with error {outcome.error!r}"
     if HAS_ENDED and outcome.ok != (status in WELL):
@@ -110,23 +129,31 @@ def _said(history: History, mine: Sequence[Entry], share_id: str, code: str) -> 
     return any(one.claims.get(share_id) == code for one in told)
 
 
-def _only_word(history: History, books: Books, mine: Sequence[Entry]) -> bool:
+def _only_word(history: History, mine: Sequence[Entry]) -> bool:
     """A single id, of which the service says twice that it does not exist: nobody can know better."""
     alone = len(history.shares) == 1 and not history.http
     return alone and sum(one.refused == GONE and one.finished for one in mine) >= 2
 
 
-def _refused(books: Books, mine: Sequence[Entry], share_id: str) -> bool:
-    if share_id in books.fended_off:
-        return True
+def _refused(mine: Sequence[Entry], share_id: str) -> bool:
     return any(one.sent and (one.refused or one.claims.get(share_id, "0") not in ("0", GONE)) for one in mine)
 
 
-def _doubt(history: History, books: Books, result: Result, mine: Sequence[Entry]) -> Iterator[str]:
-    if not mine and not books.lossy and not result.cut and not result.left:
+def _doubt(
+    history: History, books: Books, result: Result, mine: Sequence[Entry], outcome: ShareOutcome
+) -> Iterator[str]:
+    if not mine and not books.lossy and result.by_itself:
         yield "UNKNOWN, but nothing with it was ever sent"
-    if history.quiet and result.by_itself:
-        yield "UNKNOWN, and nothing went wrong"
+    plain = [one for one in mine if one.plain and one.finished]
+    lost = isinstance(outcome.error, TransportFailure)  # a busy machine can make any request time out
+    if not mine or lost or not result.by_itself or history.http or history.middleware:
+        return
+    if plain == mine:
+        yield f"UNKNOWN, but request {mine[0].number} was answered as it should"
+    last = mine[-1]
+    refusal = last.refused or last.claims.get(outcome.share_id, "0")
+    if HAS_ENDED and last.finished and refusal not in ("0", GONE, BUSY) and outcome.code != refusal:
+        yield f"UNKNOWN with code {outcome.code!r}, but request {last.number} was refused with {refusal}"
 
 
 # -- how it ended ---------------------------------------------------------------------------------
@@ -153,12 +180,21 @@ def _ending(history: History, books: Books, result: Result) -> Iterator[str]:
         yield f"ended without an error after {len(source.read)} of {len(source.ids)} ids"
     if result.normally and result.by_itself and call.source_end in ("raises", "cancelled"):
         yield "ended without an error, but its source did not"
+    if result.normally and result.by_itself and result.run in books.broke:
+        yield "ended without an error, but the caller's own code did not"
+    if history.hopeless and result.by_itself:
+        requests = sum(entry.run == result.run for entry in books.entries)
+        if requests > MOST_IN_VAIN:
+            yield f"{requests} requests, and nothing was ever accepted"
+        if result.normally:
+            yield "returned, but nothing was ever accepted"
     if result.normally and result.by_itself and _never_answered(history, books, result):
         yield "returned, but nothing was ever answered"
     if history.quiet and error is not None:
         yield f"raised {error!r}, and nothing went wrong"
     if HAS_ENDED:
         yield from _named_ending(result, all_read=all_read)
+        yield from _named_error(history, result)
 
 
 def _may_break(history: History, call: Call) -> bool:
@@ -172,6 +208,7 @@ def _never_answered(history: History, books: Books, result: Result) -> bool:
 
 def _named_ending(result: Result, *, all_read: bool) -> Iterator[str]:
     report, call = result.report, result.call
+    json.dumps(report.to_dict())
     if bool(report) != (report.complete and report.all_well):
         yield f"True in a condition: {bool(report)}, complete={report.complete}, all_well={report.all_well}"
     if report.complete and not (all_read or call.source == "list"):
@@ -192,14 +229,33 @@ def _named_ending(result: Result, *, all_read: bool) -> Iterator[str]:
         yield f"ended={report.ended.name} beside {type(result.error).__name__}"
 
 
+def _named_error(history: History, result: Result) -> Iterator[str]:
+    """A cancellation that nobody asked for: the error says whose it was."""
+    if history.topic != "strays" or result.error is None:
+        return
+    kind, text = type(result.error).__name__, str(result.error)
+    culprits = {
+        "source": result.call.source_end == "cancelled",
+        "middleware": history.middleware.startswith("cancelled"),
+        "provider": history.provider == "cancelled",
+    }
+    for culprit, guilty in culprits.items():
+        wanted = "AuthFailed" if culprit == "provider" else "UnexpectedCancellation"
+        if guilty and (kind != wanted or culprit not in text):
+            yield f"raised {result.error!r}, which does not name the {culprit}"
+
+
 # -- sums -----------------------------------------------------------------------------------------
 
 
-def _sums(result: Result) -> Iterator[str]:
+def _sums(history: History, books: Books, result: Result) -> Iterator[str]:
     report, source = result.report, result.source
     if report is None:
         return
     outcomes = result.outcomes()
+    arrived = sum(entry.run == result.run for entry in books.entries)
+    if arrived > report.requests and history.http != "retries" and history.middleware != "twice":
+        yield f"{arrived} requests came in, {report.requests} reported"
     ids = [outcome.share_id for outcome in outcomes]
     if len(set(ids)) != len(ids):
         yield "an id has two outcomes"
@@ -226,7 +282,9 @@ def _sums(result: Result) -> Iterator[str]:
         again = set(report.retryable_ids)
         for outcome in outcomes:
             must = outcome.status in (Status.UNKNOWN, Status.NOT_SENT)
-            if (must and outcome.share_id not in again) or (outcome.status in WELL and outcome.share_id in again):
+            if (must and outcome.share_id not in again) or (
+                outcome.status in WELL and outcome.share_id in again
+            ):
                 yield f"{outcome.status.name} and retryable_ids disagree"
 
 

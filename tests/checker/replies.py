@@ -168,6 +168,7 @@ class _Answering:
             return refused
         codes = self._act()
         self.entry.claims = codes
+        self.entry.plain = BUSY not in codes.values()
         return Answer(self._list(codes))
 
     def _whole(self) -> Answer | None:
@@ -254,7 +255,9 @@ class _Answering:
             case Way.HANG:
                 return Answer(hang=0.4, end="FIN", whole=False)
             case Way.HALF:
-                return Answer(good[: rng.randrange(1, len(good))], end=rng.choice(("RST", "FIN")), whole=False)
+                return Answer(
+                    good[: rng.randrange(1, len(good))], end=rng.choice(("RST", "FIN")), whole=False
+                )
             case Way.FAULT:
                 status = rng.choice((500, 502, 503, 504, 408))
                 body = rng.choice((PAGE, b"", {"code": status, "msg": "out of order"}))
@@ -316,7 +319,9 @@ class _Answering:
             case Way.TWICE:
                 items += rng.sample(items, rng.randint(1, len(items)))
             case Way.FOREIGN:
-                items += self._items({str(9 * 10**18 + rng.randrange(10**6)): rng.choice(("0", GONE, REFUSED))})
+                items += self._items(
+                    {str(9 * 10**18 + rng.randrange(10**6)): rng.choice(("0", GONE, REFUSED))}
+                )
                 if rng.random() < 0.5:
                     items.pop(0)
                     entry.claims.pop(next(iter(codes)))
@@ -324,7 +329,9 @@ class _Answering:
             case Way.SHUFFLED:
                 rng.shuffle(items)
             case Way.NUMBERS:
-                items = [item | {"shareId": int(item["shareId"]), "code": int(item["code"])} for item in items]
+                items = [
+                    item | {"shareId": int(item["shareId"]), "code": int(item["code"])} for item in items
+                ]
             case Way.NAMELESS:
                 entry.nameless = True
                 items = [{"code": item["code"], "msg": item["msg"]} for item in items]

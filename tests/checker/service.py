@@ -172,7 +172,9 @@ class _Conversation(asyncio.Protocol):
         self.transport = transport
         rng = self.weather.draw("connection", self.number)
         if not self.books.calm and rng.random() < self.weather.connections:
-            self.cut = rng.choice(("RST at accept", "FIN at accept", "RST in the request", "FIN in the request"))
+            self.cut = rng.choice(
+                ("RST at accept", "FIN at accept", "RST in the request", "FIN in the request")
+            )
             if "accept" in self.cut:
                 self._cut_off()
 
@@ -301,5 +303,3 @@ def _shown(answer: Answer, entry: Entry) -> str:
     follows = f", then {answer.later_by * 1000:g} ms later again" if answer.later else ""
     status = line.split(b" ")[1].decode()
     return f"{status} {shown.decode(errors='replace')}{follows}{', twice' if answer.behind else ''}"
-
-
