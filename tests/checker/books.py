@@ -118,3 +118,11 @@ class Books:
 
     def place(self, share_id: str) -> int:
         return list(self.shares).index(share_id) if share_id in self.shares else -1
+
+    def kinds(self) -> str:
+        """The shares for people."""
+        kinds: dict[str, list[str]] = {}
+        for share in self.shares.values():
+            after = f", then {share.after}" if share.kind in (Kind.LIVE, Kind.BUSY) else ""
+            kinds.setdefault(f"{share.kind}{after}", []).append(share.share_id)
+        return "; ".join(f"{self.short(ids)} {kind}" for kind, ids in kinds.items())

@@ -17,7 +17,7 @@ from tests.checker.histories import Call, History
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-class Broken(Exception):  # noqa: N818 - a failure of the caller's own code
+class Broken(Exception):
     """What bad code of the caller raises."""
 
 

@@ -9,6 +9,7 @@ request whose ids are refused once they are cancelled.
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
 
@@ -65,6 +66,11 @@ class History:
         return self.topic == "calm" or (self.topic == "strays" and harmless)
 
     @property
+    def between_strays(self) -> bool:
+        """Whether strays come between the calls, and not during one."""
+        return self.weather.first == (Way.IDLE_COPY, True)
+
+    @property
     def hopeless(self) -> bool:
         """Whether every request is refused, and there are enough of them to see it."""
         refused = self.weather.always in ((Way.WRONG_USER, False), (Way.REFUSE_ALL, False))
@@ -107,8 +113,8 @@ OLD = (
     Way.NUMBERS, Way.MIXED,
 )  # fmt: skip
 LISTS = (
-    Way.CONTRADICTION, Way.OTHER_NAME, Way.IN_TEXT, Way.IN_5XX, Way.ZEROS, Way.MIXED, Way.FOREIGN, Way.MISSING,
-    Way.TWICE, Way.SHUFFLED, Way.NUMBERS, Way.NAMELESS,
+    Way.CONTRADICTION, Way.OTHER_NAME, Way.IN_TEXT, Way.IN_5XX, Way.ZEROS, Way.MIXED, Way.FOREIGN,
+    Way.MISSING, Way.TWICE, Way.SHUFFLED, Way.NUMBERS, Way.NAMELESS,
 )  # fmt: skip
 REFUSING = (After.REFUSED, After.REFUSED, After.POISON, After.GONE)
 
@@ -177,16 +183,22 @@ def _crossing(draft: Draft) -> None:
     draft.count = draft.rng.choice((2, 3, 5, 8, 101, 130))
     draft.call = attrs.evolve(draft.call, how="open_cancel", source="slow")
     draft.options["concurrency"] = draft.rng.choice((1, 1, 2))
-    kind = draft.rng.choice(("named", "gone", "glued"))
+    kind = draft.rng.choice(("named", "gone", "glued", "idle", "idle"))
     if kind == "named":
         draft.faults = [(way, True) for way in (Way.COPIED, Way.GLUED, Way.STRAY_408, Way.FOREIGN)]
         draft.options["http"] = draft.rng.choice(("", "", "pool"))
     elif kind == "gone":
-        draft.faults = [(way, True) for way in (Way.STRAY_GONE, Way.GLUED_GONE)]
+        draft.faults = [(way, True) for way in (Way.STRAY_GONE, Way.STRAY_GONE, Way.GLUED_GONE)]
         draft.kinds = []
         draft.call = attrs.evolve(draft.call, how=draft.rng.choice(("cancel", "open_cancel")))
-        draft.count = draft.rng.choice((1, 2, 3))
-        draft.options["calls"] = draft.count > 1 and draft.rng.random() < 0.5
+        draft.count = draft.rng.choice((2, 3, 4))
+        draft.options["calls"] = draft.rng.choice((2, draft.count))
+    elif kind == "idle":
+        draft.first, draft.faults = (Way.IDLE_COPY, True), [(Way.NAMELESS, True)]
+        draft.kinds = draft.rng.sample((Kind.REFUSED, Kind.NEVER, Kind.LIVE), 2)
+        draft.count = draft.rng.choice((2, 4, 8))
+        draft.call = attrs.evolve(draft.call, how=draft.rng.choice(("cancel", "open_cancel")), source="list")
+        draft.options |= {"calls": 2, "read": 0.5}
     else:
         draft.faults = [(Way.GLUED, True), (Way.NAMELESS, True), (Way.GLUED_GONE, True)]
     draft.chance = draft.rng.choice((0.3, 0.6, 0.9))
@@ -303,7 +315,7 @@ def seeds(first: int, count: int, *, topic: str = "", backend: str = "") -> list
     """Seeds of histories, one for each number."""
     drawn = []
     for number in range(first, first + count):
-        rng = random.Random(f"seed {number}")  # noqa: S311
+        rng = random.Random(f"seed {number}")
         kind = topic or rng.choices(list(TOPICS), _WEIGHTS)[0]
         drawn.append(f"{backend or BACKENDS[number % 2]}-{kind}-{number}")
     return drawn
@@ -312,7 +324,7 @@ def seeds(first: int, count: int, *, topic: str = "", backend: str = "") -> list
 def history(seed: str) -> History:
     """The history of a seed."""
     backend, topic, _ = seed.split("-")
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     draft = Draft(rng, trio=backend == "trio")
     draft.count = rng.choice((1, 1, 2, 3, 5, 8, 8, 20, 101))
     draft.call = Call(
@@ -333,8 +345,8 @@ def history(seed: str) -> History:
         idle_close=draft.idle_close,
         gone_whole=draft.gone_whole,
     )
-    split = draft.options.pop("calls", False)
-    calls = [draft.call] * (2 if split else 1) if draft.again is None else [draft.call, draft.again]
+    split: Any = draft.options.pop("calls", 1)
+    calls = [draft.call] * split if draft.again is None else [draft.call, draft.again]
     return History(
         seed,
         backend,

@@ -24,7 +24,8 @@ from koodrive_async import (
 from tests.checker.books import BUSY, Books, Share
 from tests.checker.callers import TLS, Hook, Meddler, Provider, Source, http_client
 from tests.checker.histories import BACKENDS, History, history
-from tests.checker.promise import Result, judge, kinds_of
+from tests.checker.promise import judge
+from tests.checker.results import Result
 from tests.checker.service import Desk, Service
 from tests.engine.cancelling import cancelled_after
 
@@ -145,6 +146,8 @@ async def _calls(one: History, desk: Desk, folder: Path, results: list[Result]) 
             await _close(client)
             await desk.quiet()
             client = await _client(one, desk)
+        if one.between_strays:
+            await desk.strays_have_come()
         mine = ids if one.journal else ids[(run - 1) * share : run * share]
         if one.repeated and call.how == "cancel":  # a stream knows those that it has in hand only
             mine = [*mine, *mine[:3]]
@@ -216,7 +219,7 @@ def _being_cancelled() -> bool:
 async def _cancel(client: AsyncShareClient, result: Result, options: dict[str, Any]) -> None:
     try:
         result.report = await client.cancel(result.source.given(), **options)
-        result.normally = True
+        result.returned = True
     except Exception as error:  # noqa: BLE001 - the oracle's to judge
         result.error, result.report = error, getattr(error, "report", None)
 
@@ -251,7 +254,7 @@ async def _take(stream: Any, result: Result) -> None:
             stream.stop()
         if call.consumer_waits:
             await anyio.sleep(call.consumer_waits)
-    result.normally = True
+    result.returned = True
 
 
 async def _afterwards(client: AsyncShareClient, books: Books) -> list[str]:
@@ -272,7 +275,7 @@ async def _afterwards(client: AsyncShareClient, books: Books) -> list[str]:
 
 def _story(one: History, books: Books, results: Sequence[Result]) -> list[str]:
     drawn = attrs.asdict(one, recurse=False, filter=lambda field, _: field.name not in ("shares", "calls"))
-    lines = [str(drawn), f"shares: {kinds_of(books)}", *books.story]
+    lines = [str(drawn), f"shares: {books.kinds()}", *books.story]
     for result in results:
         told: dict[str, list[str]] = {}
         for outcome in result.outcomes():

@@ -50,9 +50,10 @@ class Way(StrEnum):
     ZEROS = "zeros beside a failure code"
     # What follows a good reply on its connection.
     GLUED = "copied right behind"
-    COPIED = "copied some ms later"
-    STRAY_408 = "408 some ms later"
-    STRAY_GONE = "a nameless gone some ms later"
+    COPIED = "copied later"
+    IDLE_COPY = "no ids, copied while the connection is idle"  # before the next call, for sure
+    STRAY_408 = "408 later"
+    STRAY_GONE = "a nameless gone later"
     GLUED_GONE = "a nameless gone right behind"
     # Everything, always.
     WRONG_USER = "nothing exists for this user"
@@ -63,12 +64,17 @@ Fault = tuple[Way, bool]
 LOSSES = (Way.RST, Way.FIN, Way.HANG, Way.HALF, Way.CLOSED_DOOR)
 #: These never settle anything, whoever sends them.
 MUTE = (*LOSSES, Way.FAULT, Way.HTML, Way.TRUNCATED, Way.EMPTY)
-STRAYS = (Way.GLUED, Way.COPIED, Way.STRAY_408, Way.STRAY_GONE, Way.GLUED_GONE)
+STRAYS = (Way.GLUED, Way.COPIED, Way.IDLE_COPY, Way.STRAY_408, Way.STRAY_GONE, Way.GLUED_GONE)
 
 
 @attrs.frozen
 class Answer:
-    """Bytes, and how they go: whole or the first `cut` of them, then `end` (RST, FIN or nothing)."""
+    """Bytes, and how they go.
+
+    `end`: the connection ends with it (RST, FIN). `behind`: glued to the reply. `later`: comes unasked after
+    `later_by` seconds, or, if that is 0, when the next request on the connection has come, before its answer.
+    `door`: the port is closed for so long. `act_in`: the request is carried out so much later.
+    """
 
     data: bytes = b""
     delay: float = 0.0
@@ -95,12 +101,16 @@ STRAY_408 = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: c
 MESSAGES = {"0": "success", GONE: "resource does not exist", REFUSED: "not active", BUSY: "busy, later"}
 
 
+def _without_ids(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"code": item["code"], "msg": item["msg"]} for item in items]
+
+
 @attrs.frozen
 class Weather:
     """What goes wrong, how often, and what is drawn from.
 
-    `first` befalls the first request; `chance` is that of each later one. `stable`: the fault of a request
-    depends on its ids and how often just these came, not on the order of arrival.
+    `first` befalls the first request; `chance` is that of each later one. The fault of a request depends on
+    its ids and on how often just these came, not on the order of arrival.
     """
 
     seed: str
@@ -113,7 +123,7 @@ class Weather:
     gone_whole: bool = False  # "never existed" is said of the whole request
 
     def draw(self, *key: object) -> random.Random:
-        return random.Random(f"{self.seed}/{key}")  # noqa: S311
+        return random.Random(f"{self.seed}/{key}")
 
     def answer(self, books: Books, entry: Entry) -> Answer:
         times = books.asked[entry.ids] = books.asked.get(entry.ids, 0) + 1
@@ -242,7 +252,7 @@ class _Answering:
         if way is Way.SLOW:
             return Answer(good, delay=self.rng.choice((0.004, 0.02, 0.05)))
         if way in STRAYS:
-            return self._followed(way, good)
+            return self._followed(way, good, codes)
         return self._odd_list(way, codes)
 
     def _mute(self, way: Way, good: bytes) -> Answer:
@@ -294,8 +304,8 @@ class _Answering:
     def _holds(self, share_id: str, code: str) -> bool:
         return code != "0" or self.books.shares[share_id].done_by is not None
 
-    def _followed(self, way: Way, good: bytes) -> Answer:
-        later = self.rng.choice((0.001, 0.002, 0.004, 0.008))
+    def _followed(self, way: Way, good: bytes, codes: Mapping[str, str]) -> Answer:
+        later = self.rng.choice((0.0, 0.0, 0.001, 0.004, 0.008))
         match way:
             case Way.GLUED:
                 return Answer(good, behind=good)
@@ -303,11 +313,16 @@ class _Answering:
                 return Answer(good, behind=STRAY_GONE)
             case Way.COPIED:
                 return Answer(good, later=good, later_by=later)
+            case Way.IDLE_COPY:
+                self.entry.nameless = True
+                nameless = self._list(codes, subResponseList=_without_ids(self._items(codes)))
+                return Answer(nameless, later=nameless, later_by=0.004)
             case Way.STRAY_GONE:
                 return Answer(good, later=STRAY_GONE, later_by=later)
         return Answer(good, later=STRAY_408, later_by=later)
 
     def _odd_list(self, way: Way, codes: dict[str, str]) -> Answer:
+        """Lists that are true, whatever they look like."""
         rng, entry = self.rng, self.entry
         items = self._items(codes)
         extra: dict[str, Any] = {}
@@ -316,35 +331,35 @@ class _Answering:
                 left_out = set(rng.sample(list(codes), rng.randint(1, len(codes))))
                 items = [item for item in items if item["shareId"] not in left_out]
                 entry.claims = {i: code for i, code in codes.items() if i not in left_out}
-            case Way.TWICE:
-                items += rng.sample(items, rng.randint(1, len(items)))
             case Way.FOREIGN:
-                items += self._items(
-                    {str(9 * 10**18 + rng.randrange(10**6)): rng.choice(("0", GONE, REFUSED))}
-                )
+                foreign = str(9 * 10**18 + rng.randrange(10**6))
+                items += self._items({foreign: rng.choice(("0", GONE, REFUSED))})
                 if rng.random() < 0.5:
                     items.pop(0)
                     entry.claims.pop(next(iter(codes)))
-                rng.shuffle(items)
-            case Way.SHUFFLED:
-                rng.shuffle(items)
-            case Way.NUMBERS:
-                items = [
-                    item | {"shareId": int(item["shareId"]), "code": int(item["code"])} for item in items
-                ]
-            case Way.NAMELESS:
-                entry.nameless = True
-                items = [{"code": item["code"], "msg": item["msg"]} for item in items]
-            case Way.MIXED:
-                if set(codes.values()) != {"0"}:
-                    extra = {"code": int(INVALID), "msg": "partial failure"}
-            case Way.OTHER_NAME:
-                name = rng.choice(("id", "share_id", "shareid", "resourceId"))
-                items = [{name: item["shareId"], "code": item["code"], "msg": item["msg"]} for item in items]
-                rng.shuffle(items)
-            case Way.IN_TEXT:
-                items = [
-                    {"code": item["code"], "msg": f"share {item['shareId']}: {item['msg']}"} for item in items
-                ]
-                rng.shuffle(items)
+            case Way.TWICE:
+                items += rng.sample(items, rng.randint(1, len(items)))
+            case Way.MIXED if set(codes.values()) != {"0"}:
+                extra = {"code": int(INVALID), "msg": "partial failure"}
+            case _:
+                items = self._renamed(way, items)
+        if way in (Way.FOREIGN, Way.SHUFFLED, Way.OTHER_NAME, Way.IN_TEXT):
+            rng.shuffle(items)
         return Answer(reply(200, {"code": 0, "msg": "success", "subResponseList": items} | extra))
+
+    def _renamed(self, way: Way, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The items with their ids elsewhere, or nowhere."""
+        match way:
+            case Way.NUMBERS:
+                return [item | {"shareId": int(item["shareId"]), "code": int(item["code"])} for item in items]
+            case Way.NAMELESS:
+                self.entry.nameless = True
+                return _without_ids(items)
+            case Way.OTHER_NAME:
+                name = self.rng.choice(("id", "share_id", "shareid", "resourceId"))
+                return [{name: item["shareId"], "code": item["code"], "msg": item["msg"]} for item in items]
+            case Way.IN_TEXT:
+                texts = [f"share {item['shareId']}: {item['msg']}" for item in items]
+                codes = [item["code"] for item in items]
+                return [{"code": code, "msg": text} for code, text in zip(codes, texts, strict=True)]
+        return items

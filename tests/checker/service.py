@@ -48,7 +48,7 @@ class Service:
         if desk not in self._desks:
             self._desks.append(desk)
             self.loop.call_soon_threadsafe(desk.open_door)
-        desk.books, desk.weather, desk.connections = books, weather, 0
+        desk.books, desk.weather, desk.connections, desk.strays = books, weather, 0, 0
         return desk
 
     def give_back(self, desk: "Desk") -> None:
@@ -65,6 +65,7 @@ class Desk:
         self.service = service
         self.loop = service.loop
         self.connections = 0  # of this history
+        self.strays = 0  # replies that nobody asked for, still to come
         self.busy = 0  # open connections, and timers that will still change the books
         self.accepting = False
         self._listener = _bound()
@@ -78,12 +79,17 @@ class Desk:
         for _ in range(2_500):
             drained = threading.Event()
             self.loop.call_soon_threadsafe(self._drained, drained)
-            while not drained.is_set():
+            while not drained.is_set():  # noqa: ASYNC110 - another thread's event
                 await anyio.sleep(0.0005)
             if not self.busy:
                 return True
             await anyio.sleep(0.002)
         return False
+
+    async def strays_have_come(self) -> None:
+        """Wait until every reply that nobody asked for lies in the client's sockets."""
+        while self.strays:  # noqa: ASYNC110 - likewise
+            await anyio.sleep(0.001)
 
     # -- in the server's thread -------------------------------------------------------------------
 
@@ -142,7 +148,7 @@ class Desk:
 
 
 def _bound() -> socket.socket:
-    """Bound to a port by its number: a socket that the kernel chose one for loses it when it stops listening."""
+    """Bound to a port by number: one that the kernel chose is lost when the socket stops listening."""
     with socket.socket() as first:
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         first.bind((HOST, 0))
@@ -166,6 +172,7 @@ class _Conversation(asyncio.Protocol):
         self.requests = 0
         self.cut = ""
         self.lost = False
+        self.crossing = b""  # goes out when the next request comes in
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -199,6 +206,10 @@ class _Conversation(asyncio.Protocol):
             return
         ids, self.buffer = parsed
         self.requests += 1
+        if self.crossing:
+            self.books.tell(f"connection {self.number} gets {self.crossing[9:12].decode()} before its answer")
+            self.transport.write(self.crossing)
+            self.crossing = b""
         entry = self.answering = self.books.arrived(ids)
         answer = self.weather.answer(self.books, entry)
         self.books.tell(
@@ -235,7 +246,10 @@ class _Conversation(asyncio.Protocol):
             self._end(answer.end)
             return
         self.answering = None
-        if answer.later:
+        if answer.later and not answer.later_by:
+            self.crossing = answer.later
+        elif answer.later:
+            self.desk.strays += 1
             self.desk.loop.call_later(answer.later_by, self._stray, answer.later)
         rng = self.weather.draw("idle", self.number, self.requests)
         if not self.books.calm and rng.random() < self.weather.idle_close:
@@ -244,6 +258,7 @@ class _Conversation(asyncio.Protocol):
             self._next()
 
     def _stray(self, data: bytes) -> None:
+        self.desk.strays -= 1
         if not self.lost and not self.transport.is_closing():
             self.books.tell(f"connection {self.number} gets {data[9:12].decode()} unasked")
             self.books.answered.add(self.books.run)
@@ -300,6 +315,6 @@ def _shown(answer: Answer, entry: Entry) -> str:
     line, _, body = answer.data.partition(b"\r\n")
     text = body.partition(_HEAD_END)[2]
     shown = text if len(text) <= 200 else text[:100] + b" ... " + text[-60:]
-    follows = f", then {answer.later_by * 1000:g} ms later again" if answer.later else ""
+    follows = f", then {answer.later[9:12].decode()} unasked" if answer.later else ""
     status = line.split(b" ")[1].decode()
     return f"{status} {shown.decode(errors='replace')}{follows}{', twice' if answer.behind else ''}"
