@@ -224,6 +224,7 @@ def _gone(draft: Draft) -> None:
         draft.kinds = [Kind.NEVER] * draft.rng.randint(1, 3)
         draft.afters = (After.GONE, After.GONE_WHOLE)
         draft.faults, draft.chance = draft.some(*MUTE), 0.1
+        draft.first = draft.rng.choice((None, (draft.rng.choice(MUTE), True)))
 
 
 def _limits(draft: Draft) -> None:

@@ -43,6 +43,34 @@ class Fault:
 
 
 FAULTS = (
+    # Point 0: what the promise rests on since it was made.
+    Fault(
+        0,
+        "ambiguity does not stick",
+        "storm",
+        r"(NOT_SENT|REJECTED), but request \d+",
+        (
+            Patch(
+                "core/outcomes.py",
+                "    if ambiguous:\n        status = Status.UNKNOWN\n",
+                "    if ():\n        pass\n",
+            ),
+        ),
+    ),
+    Fault(
+        0,
+        "an id left out counts as cancelled",
+        "storm",
+        "CANCELLED, but",
+        (Patch("core/pairing.py", '[(None, "") if sub is None else', '[("0", "") if sub is None else'),),
+    ),
+    Fault(
+        0,
+        "leaving is not noted",
+        "storm",
+        "NOT_SENT, but",
+        (Patch("shell/departure.py", "            self.left = True", "            self.left = False"),),
+    ),
     Fault(
         1, "a source's stray cancellation ends the job", "strays", "ended without an error, but its source"
     ),

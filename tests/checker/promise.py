@@ -127,7 +127,9 @@ def _unknown(claim: _Claim) -> Iterator[str]:
     if all(one.plain and one.finished for one in entries):
         yield f"UNKNOWN, but request {entries[0].number} was answered as it should"
     last = entries[-1]
-    refusal = last.refused or last.claims.get(claim.share.share_id, "0")
+    # Of several ids the refusal of the whole says nothing certain.
+    whole = last.refused if len(last.ids) == 1 else "0"
+    refusal = last.claims.get(claim.share.share_id) or whole or "0"
     if HAS_ENDED and last.finished and refusal not in ("0", GONE, BUSY) and claim.outcome.code != refusal:
         yield f"UNKNOWN {claim.outcome.code!r}, but request {last.number} was refused with {refusal}"
 

@@ -25,4 +25,4 @@ def test_without_a_fault_nothing_is_found(topic, tmp_path):
 
 
 def test_every_point_has_a_fault():
-    assert {fault.point for fault in FAULTS} == set(range(1, 10))
+    assert {fault.point for fault in FAULTS} == set(range(10))
