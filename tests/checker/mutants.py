@@ -89,6 +89,7 @@ FAULTS = (
         "a copied reply settles",
         "crossing",
         "CANCELLED, but nothing|REJECTED, but request",
+        (Patch("shell/transport.py", "if state is not None and state.trailing_data[0]:", "if ():"),),
         histories=1200,
     ),
     Fault(4, "a lent client's nameless list settles", "lists", "CANCELLED, but no reply that holds said so"),
