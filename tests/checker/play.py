@@ -87,6 +87,8 @@ async def _play_all(
     seeds: Sequence[str], service: Service, folder: Path, failures: list[Failure], most: int, wanted: str
 ) -> None:
     waiting = iter(seeds)
+    # The first request of a process imports half of an HTTP stack, for longer than a history's time-outs.
+    await play(history(f"{seeds[0].partition('-')[0]}-calm-0"), service, folder)
 
     async def worker() -> None:
         for seed in waiting:

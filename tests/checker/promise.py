@@ -119,9 +119,10 @@ def _not_sent(claim: _Claim) -> Iterator[str]:
 
 def _unknown(claim: _Claim) -> Iterator[str]:
     history, result, entries = claim.history, claim.result, claim.entries
-    if not entries and not claim.books.lossy and result.by_itself:
+    # A busy machine can make any request time out, also between its beginning and its first byte.
+    lost = isinstance(claim.outcome.error, TransportFailure)
+    if not (entries or lost or claim.books.lossy) and result.by_itself:
         yield "UNKNOWN, but nothing with it was ever sent"
-    lost = isinstance(claim.outcome.error, TransportFailure)  # a busy machine can make any request time out
     if not entries or lost or not result.by_itself or history.http or history.middleware:
         return
     if all(one.plain and one.finished for one in entries):
