@@ -1,0 +1,162 @@
+"""Code of the caller's own, good and bad: sources, middleware, hooks, token providers, HTTP clients."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import anyio
+import attrs
+import httpx
+
+from koodrive_async import ConnectionLost, TransportFailure
+from tests.checker.books import Books
+from tests.checker.histories import Call, History
+
+#: Never used for TLS, but building one for each client would cost more than the history.
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+class Broken(Exception):
+    """What bad code of the caller raises."""
+
+
+async def stray() -> None:
+    """Await something that somebody else cancelled: ends by CancelledError, and nobody cancelled us."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+async def misbehave(how: str) -> None:
+    if how.startswith("cancelled"):
+        await stray()
+    elif how == "stalls":
+        await anyio.sleep(60)
+    elif how == "raises":
+        raise Broken("the caller's own code failed")
+
+
+@attrs.define
+class Source:
+    """Where a call's ids come from; knows how far it was read."""
+
+    ids: Sequence[str]
+    call: Call
+    read: list[str] = attrs.field(factory=list)
+    over: bool = False  # read to its end
+
+    @property
+    def _lingers(self) -> bool:
+        """Whether it is so slow that a stream sends what it has: several requests for few ids."""
+        return self.call.how == "open_cancel" and len(self.ids) <= 8
+
+    def given(self) -> Any:
+        match self.call.source:
+            case "list":
+                return list(self.ids)
+            case "generator":
+                return self._generator()
+        return self._lazily()
+
+    def _generator(self) -> Iterator[str]:
+        for share_id in self.ids:
+            self.read.append(share_id)
+            yield share_id
+        self.over = True
+
+    async def _lazily(self) -> AsyncIterator[str]:
+        slow = self.call.source == "slow"
+        for place, share_id in enumerate(self.ids):
+            if place == self.call.source_end_at and self.call.source_end:
+                await misbehave(self.call.source_end)
+            if slow and place % 2 == 0:
+                await anyio.sleep(0.12 if self._lingers and place else 0.0005)
+            self.read.append(share_id)
+            yield share_id
+        if self.call.source_end:
+            await misbehave(self.call.source_end)
+        self.over = True
+
+
+class Meddler:
+    """A middleware that does one thing wrong, and writes down what only it can know."""
+
+    def __init__(self, history: History, books: Books) -> None:
+        self.history, self.books = history, books
+        self.calls = 0
+
+    async def __call__(self, request: Any, send: Any) -> Any:
+        self.calls += 1
+        how = self.history.middleware
+        due = self.calls == self.history.middleware_at and not self.books.calm
+        if how == "twice" and not self.books.calm:
+            return await self._twice(request, send)
+        if how == "answers" and due:
+            return await self._answer(request, send)
+        if how == "cancelled after" and due:
+            await send(request)
+        if due and how in ("raises", "cancelled", "cancelled after"):
+            self.books.tell(f"the middleware: {how}")
+            self.books.broke.add(self.books.run)
+            await misbehave(how)
+        return await send(request)
+
+    async def _twice(self, request: Any, send: Any) -> Any:
+        try:
+            reply = await send(request)
+        except TransportFailure:
+            return await send(request)
+        return reply if reply.status < 500 else await send(request)
+
+    async def _answer(self, request: Any, send: Any) -> Any:
+        reply = await send(request)
+        self.books.tell("the middleware loses the reply")
+        del reply
+        raise ConnectionLost("lost by a middleware")
+
+
+class Retrying(httpx.AsyncHTTPTransport):
+    """A transport that sends again what was lost, as some people's do."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except httpx.TransportError:
+            return await super().handle_async_request(request)
+
+
+def http_client(kind: str) -> httpx.AsyncClient | None:
+    if not kind:
+        return None
+    transport = (Retrying if kind == "retries" else httpx.AsyncHTTPTransport)(verify=TLS)
+    return httpx.AsyncClient(transport=transport)
+
+
+class Hook:
+    """A hook, or an `on_progress`, that fails every time, or the second time by a cancellation."""
+
+    def __init__(self, how: str, books: Books) -> None:
+        self.how, self.books, self.calls = how, books, 0
+
+    def __call__(self, _: object) -> None:
+        self.calls += 1
+        if self.how == "cancelled" and self.calls == 2:
+            self.books.tell("a hook raises CancelledError")
+            raise asyncio.CancelledError
+        if self.how == "raises":
+            raise Broken("a hook failed")
+
+
+class Provider:
+    """A token provider: a new token each time, and one stray cancellation where that is drawn."""
+
+    def __init__(self, how: str, books: Books) -> None:
+        self.how, self.books, self.calls = how, books, 0
+
+    async def __call__(self, stale: str | None) -> str:
+        self.calls += 1
+        if self.how == "cancelled" and not self.books.calm:
+            self.books.broke.add(self.books.run)
+            await stray()
+        return f"token-{self.calls}"
