@@ -100,6 +100,11 @@ class Departure:
         """Whether the latest send went over a connection that served before."""
         return bool(self._sendings) and self._sendings[-1].reused
 
+    @property
+    def repeated(self) -> bool:
+        """Whether a borrowed client sent a request again by itself: the reply it hands back is the last one."""
+        return any(sending.heads > 1 and not sending.exclusive for sending in self._sendings)
+
     def left_besides(self, one: Sending) -> bool:
         """Whether a request of any other send, earlier or in parallel, may be under way."""
         return any(sending.left for sending in self._sendings if sending is not one)

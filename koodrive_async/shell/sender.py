@@ -249,14 +249,15 @@ class _Sends:
         last = self._sent[-1] if self._sent else None
         if last is None:  # the middleware answered by itself
             return attrs.evolve(verdict, ambiguous=False)
-        if last.reply is self.answer is not None and len(self._sent) == 1:  # as nearly always
+        repeated = self.departure.repeated
+        if last.reply is self.answer is not None and len(self._sent) == 1 and not repeated:  # as nearly always
             return verdict
         # A middleware may hand back another send's reply, an edited one, or an error of its own.
         edited = None if self.answer is None else last
         answering = next((sent for sent in self._sent if sent.reply is self.answer is not None), edited)
         others = (sent for sent in self._sent if sent is not answering and not sent.harmless)
         doubtful = any(sent.reply is None or not self.refuses(sent.reply) for sent in others)
-        return attrs.evolve(verdict, ambiguous=verdict.ambiguous or doubtful)
+        return attrs.evolve(verdict, ambiguous=verdict.ambiguous or doubtful or repeated)
 
 
 def _is_refusal(verdict: Verdict[Any]) -> bool:

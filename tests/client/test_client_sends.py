@@ -206,3 +206,33 @@ async def test_a_borrowed_client_that_tells_nothing(by_token):
     ):
         report = await report_of(client, ["1", "2"])
     assert statuses(report) == {"unknown": 2}
+
+
+class OnceMore(httpx.AsyncBaseTransport):
+    """A transport that sends again when the reply is lost."""
+
+    def __init__(self) -> None:
+        self.inner = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request):
+        try:
+            return await self.inner.handle_async_request(request)
+        except httpx.TransportError:
+            return await self.inner.handle_async_request(request)
+
+    async def aclose(self):
+        await self.inner.aclose()
+
+
+@pytest.mark.parametrize("code", ["13000410", "13000102"])
+async def test_a_borrowed_client_that_sends_again_and_is_refused(make_koodrive, by_token, code):
+    """The refusal may be the consequence of the request whose reply it kept to itself."""
+    emulator = make_koodrive(shares=1)
+    emulator.script(lost_reply(), refused(code), refused(code))
+    async with (
+        httpx.AsyncClient(transport=OnceMore()) as http,
+        AsyncShareClient(emulator.url, by_token, http=http, retry=FEW) as client,
+    ):
+        report = await report_of(client, emulator.share_ids)
+    assert statuses(report) == {"unknown": 1}
+    assert emulator.cancelled_count == 1
