@@ -39,6 +39,14 @@ import anyio
 lines = anyio.run(audit)
 assert 0 < len(lines) < len(IDS) and all(who for _, who, _, _ in lines), lines
 """,
+    "async def lines": """
+import anyio
+async def read():
+    async with AsyncShareClient.from_env() as client:
+        return await first_line(client, IDS)
+line = anyio.run(read)
+assert line == f"{IDS[0]} cancelled\\n", line
+""",
     "async def test_clean_up": """
 import anyio
 anyio.run(test_clean_up)

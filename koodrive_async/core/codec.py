@@ -148,7 +148,7 @@ def _read_sub(item: Json) -> ShareSubResponse:
         "0" if code == 0 and type(code) is int else read_code(code),
         message if type(message) is str else read_text(message),
         # Who has no name by the page's word for it may have one by another.
-        item if share_id is None else {},
+        {} if share_id is not None else {name: value for name, value in item.items() if name != "code"},
     )
 
 

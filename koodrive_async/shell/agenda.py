@@ -241,7 +241,7 @@ class Agenda:
             return None
         if piece.alone:
             (self._parked if piece in self._parked else self._ready).remove(piece)
-            return piece
+            return self._cut(piece, piece.batch)
         single = self._cut(piece, piece.batch.only([at]))
         piece.batch = piece.batch.only([index for index in range(len(piece.batch.ids)) if index != at])
         return single

@@ -164,7 +164,7 @@ class Engine:
             piece = self._agenda.next(now, busy) if may_begin else None
             if piece is not None:
                 return piece
-            if not busy and self._agenda.empty:
+            if not busy and self._agenda.empty and not self._replies.confirm_rest():
                 break
             self._idle += 1
             try:

@@ -102,7 +102,7 @@ class Departure:
 
     @property
     def repeated(self) -> bool:
-        """Whether a borrowed client sent a request again by itself: the reply it hands back is the last one."""
+        """Whether a borrowed client sent a request again by itself; it hands back the last reply only."""
         return any(sending.heads > 1 and not sending.exclusive for sending in self._sendings)
 
     def left_besides(self, one: Sending) -> bool:

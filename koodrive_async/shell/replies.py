@@ -230,12 +230,25 @@ class Replies:
         )
 
     async def _settle_accused(self) -> None:
+        self.confirm_rest()
         accused, self._accused = self._accused, []
-        for one in accused:
-            if not one.confirmed:
-                one.piece.trail.spoil()
-                self._agenda.confirm(one.piece)
-        await self._recorder.record([(one.settlement, one.piece.batch) for one in accused if one.confirmed])
+        await self._recorder.record([(one.settlement, one.piece.batch) for one in accused])
+
+    def confirm_rest(self) -> bool:
+        """Have those asked a second time that were told once where twice is wanted; whether there were any.
+
+        Not where nothing was ever accepted: then it is all or nothing.
+        """
+        rest = (
+            [one for one in self._accused if not one.confirmed]
+            if self._agenda.suspicion.ever_accepted
+            else []
+        )
+        self._accused = [one for one in self._accused if one not in rest]
+        for one in rest:
+            one.piece.trail.spoil()
+            self._agenda.confirm(one.piece)
+        return bool(rest)
 
     def _refuses_everything(self, error: KooDriveError) -> KooDriveError:
         """The refusal, which says that it hit everything alike."""

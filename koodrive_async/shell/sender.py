@@ -241,6 +241,9 @@ class _Sends:
         except BadReply:
             self.trail.heard = True
             raise
+        except BaseException:  # cut, as a rule
+            sent.harmless = not self.departure.left
+            raise
         self.trail.heard = True
         return sent.reply
 
@@ -250,7 +253,9 @@ class _Sends:
         if last is None:  # the middleware answered by itself
             return attrs.evolve(verdict, ambiguous=False)
         repeated = self.departure.repeated
-        if last.reply is self.answer is not None and len(self._sent) == 1 and not repeated:  # as nearly always
+        if (
+            last.reply is self.answer is not None and len(self._sent) == 1 and not repeated
+        ):  # as nearly always
             return verdict
         # A middleware may hand back another send's reply, an edited one, or an error of its own.
         edited = None if self.answer is None else last

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from koodrive_async import (
+    AsyncShareClient,
     CancelReport,
     CancelStream,
     CancelSummary,
@@ -65,6 +66,16 @@ async def unanswered(call: Awaitable[CancelReport], error: type[TransportFailure
     assert (report.complete, report.ended, report.all_well) == (True, Ended.FAILED, False)
     assert {type(outcome.error) for outcome in report.outcomes} == {error}
     return report
+
+
+async def perform(
+    client: AsyncShareClient, how: str, ids: Any, into: list[ShareOutcome] | None = None, **options: Any
+) -> None:
+    """Call `cancel` or `open_cancel`; the outcomes of a stream are put into the list."""
+    if how == "cancel":
+        await client.cancel(ids, **options)
+    else:
+        await collect(client.open_cancel(ids, **options), [] if into is None else into)
 
 
 def honest(outcomes: Iterable[ShareOutcome], ids: Sequence[str], emulator: Emulator) -> None:

@@ -1,4 +1,4 @@
-"""After a lost reply, a refusal may be the consequence of our own success: ambiguity sticks to single ids too."""
+"""After a lost reply, a refusal may be the consequence of our own success: ambiguity sticks to each id."""
 
 import json
 

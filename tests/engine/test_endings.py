@@ -1,4 +1,4 @@
-"""How a call ended, and whether its source was read to its end: `complete`, `ended`, `all_well`, and `bool()`."""
+"""How a call ended, and whether its source was read to its end: `complete`, `ended`, `all_well`, `bool()`."""
 
 import json
 import pickle
@@ -28,9 +28,10 @@ from koodrive_async.testing import BlackHole, dropped, forbidden, throttled, una
 from tests.client.wire import some_ids
 from tests.conftest import QUICK
 from tests.engine.cancelling import cancelled_after
-from tests.engine.kit import always, collect, honest, statuses
+from tests.engine.kit import always, collect, honest, perform, statuses
 from tests.engine.transports import BOTH, over
 from tests.support.blackhole import closed_port, full_backlog
+from tests.support.threaded import until
 
 pytestmark = pytest.mark.usefixtures("leaks")
 
@@ -69,9 +70,9 @@ async def test_a_source_that_stalls_beyond_the_deadline_of_cancel(make_koodrive,
 @pytest.mark.parametrize("count", [0, 5, 250])
 async def test_a_source_that_stalls_beyond_the_deadline_of_a_stream(make_koodrive, connect, count):
     emulator = make_koodrive(shares=max(count, 1))
-    async with connect(emulator) as client:
-        async with client.open_cancel(stalling(emulator.share_ids[:count]), deadline=0.4) as stream:
-            outcomes = [outcome async for outcome in stream]
+    ids = emulator.share_ids[:count]
+    async with connect(emulator) as client, client.open_cancel(stalling(ids), deadline=0.4) as stream:
+        outcomes = [outcome async for outcome in stream]
     assert ending(stream.report) == (False, Ended.DEADLINE, True, False)
     assert len(outcomes) == count
     with pytest.raises(CancelIncomplete, match="not read to its end"):
@@ -202,10 +203,7 @@ async def test_a_dead_endpoint_raises_whatever_the_number_of_ids(connect, transp
     retry = RetryPolicy(attempts=2, base=0.001, cap=0.002, patience=0.5)
     async with over(transport, connect, f"http://127.0.0.1:{closed_port()}", retry=retry) as client:
         with pytest.raises(ConnectFailed) as caught:
-            if how == "cancel":
-                await client.cancel(ids)
-            else:
-                await collect(client.open_cancel(ids), outcomes)
+            await perform(client, how, ids, outcomes)
     report = caught.value.report
     assert report.ended is Ended.FAILED
     assert statuses(report) == {"not_sent": sum(report.counts.values())}
@@ -258,10 +256,7 @@ async def test_a_deadline_ends_it_before_the_endpoint_is_called_dead(connect):
 async def test_a_journal_that_can_not_be_opened(koodrive, connect, tmp_path, how):
     async with connect(koodrive) as client:
         with pytest.raises(JournalFailed) as caught:
-            if how == "cancel":
-                await client.cancel(koodrive.share_ids, journal=Journal(tmp_path))
-            else:
-                await collect(client.open_cancel(koodrive.share_ids, journal=Journal(tmp_path)), [])
+            await perform(client, how, koodrive.share_ids, journal=Journal(tmp_path))
     report = caught.value.report
     assert (report.ended, bool(report)) == (Ended.FAILED, False)
     if how == "cancel":
@@ -287,8 +282,7 @@ async def test_a_client_that_is_closed_meanwhile(make_koodrive, connect):
     async with connect(emulator, pace=Pace(concurrency=2)) as client, anyio.create_task_group() as tasks:
 
         async def close():
-            while emulator.requests < 5:
-                await anyio.sleep(0.005)
+            await until(lambda: emulator.requests >= 5)
             await client.aclose()
 
         tasks.start_soon(close)

@@ -2,12 +2,13 @@
 
 import json
 import logging
+from itertools import pairwise
 
 import pytest
 
 from koodrive_async import Ended, InvalidRequest, NotFound, Pace, Status
 from tests.client.wire import dated, some_ids
-from tests.engine.kit import collect, statuses
+from tests.engine.kit import collect, perform, statuses
 from tests.engine.transports import BOTH, over
 from tests.support.rawserver import RawServer
 
@@ -39,10 +40,7 @@ async def test_everything_does_not_exist(connect, status, count, how):
     with RawServer(lambda _: dated(GONE, status)) as server:
         async with connect(server.url) as client:
             with pytest.raises(NotFound, match="either all of it is gone already, or the user id") as caught:
-                if how == "cancel":
-                    await client.cancel(ids)
-                else:
-                    await collect(client.open_cancel(ids), outcomes)
+                await perform(client, how, ids, outcomes)
         asked = [ids_of(request) for request in server.requests]
     report = caught.value.report
     assert not report
@@ -59,7 +57,7 @@ async def test_everything_does_not_exist(connect, status, count, how):
         places = sorted(ids.index(batch[0]) for batch in asked if len(batch) == 1)
         assert len(places) >= 20
         assert places[-1] > 0.9 * count
-        assert max(after - before for before, after in zip(places, places[1:], strict=False)) < 0.15 * count
+        assert max(after - before for before, after in pairwise(places)) < 0.15 * count
         assert set(report.retryable_ids[-len(sent) :]) == sent
 
 

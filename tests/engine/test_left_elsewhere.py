@@ -11,6 +11,7 @@ import pytest
 
 from koodrive_async import Ended, Pace, UsageError
 from tests.engine.kit import script, served
+from tests.support.threaded import until
 
 pytestmark = pytest.mark.usefixtures("leaks")
 
@@ -63,9 +64,7 @@ async def test_a_generator_that_is_dropped(make_koodrive, connect, anyio_backend
         async with connect(emulator, pace=Pace(concurrency=2)) as client:
             await asyncio.create_task(reader(client))
             gc.collect()
-            with anyio.fail_after(5):
-                while not errors:
-                    await anyio.sleep(0.01)
+            await until(lambda: bool(errors))
             sent = emulator.requests
             await anyio.sleep(0.1)
             assert emulator.requests == sent  # nothing new begins

@@ -1,7 +1,7 @@
 """A cancellation that nobody asked for is the failure of the code that raised it, never a quiet end.
 
-On asyncio such a `CancelledError` comes out of any future that somebody else cancels. Trio delivers `Cancelled`
-to a scope only, so there is nothing to raise by hand.
+On asyncio such a `CancelledError` comes out of any future that somebody else cancels. Trio delivers
+`Cancelled` to a scope only, so there is nothing to raise by hand.
 """
 
 import asyncio
@@ -20,7 +20,8 @@ from koodrive_async import (
 )
 from koodrive_async.testing import unauthorized
 from tests.conftest import USER
-from tests.engine.kit import collect, honest, statuses
+from tests.engine.kit import collect, honest, perform, statuses
+from tests.support.threaded import until
 
 pytestmark = [
     pytest.mark.usefixtures("leaks"),
@@ -60,7 +61,7 @@ def source_of(ids, way, kind):
         async def __anext__(self):
             for share_id in self.left:
                 return share_id
-            await way()
+            return await way()
 
     def plain():
         yield from ids
@@ -112,7 +113,7 @@ def dropping(way, when, *, after=False):
             return await send(request)
         if after:
             await send(request)
-        await way()
+        return await way()
 
     return middleware
 
@@ -125,10 +126,7 @@ async def test_a_middleware_once(make_koodrive, connect, anyio_backend, how, way
     outcomes = []
     async with connect(emulator, middleware=[dropping(way, 20, after=after)]) as client:
         with pytest.raises(UnexpectedCancellation, match=r"a middleware \(dropping.*middleware\)") as caught:
-            if how == "cancel":
-                await client.cancel(emulator.share_ids)
-            else:
-                await collect(client.open_cancel(emulator.share_ids), outcomes)
+            await perform(client, how, emulator.share_ids, outcomes)
     report = caught.value.report
     assert (report.ended, bool(report)) == (Ended.FAILED, False)
     assert report.counts[Status.UNKNOWN] == (100 if after else 0)
@@ -253,8 +251,7 @@ async def test_a_task_of_the_call_that_somebody_cancels_by_its_handle(make_koodr
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
             before = asyncio.all_tasks()
-            while emulator.requests < 20:
-                await anyio.sleep(0.005)
+            await until(lambda: emulator.requests >= 20)
             for task in asyncio.all_tasks() - before - {mine}:
                 task.cancel()
     for report in results:

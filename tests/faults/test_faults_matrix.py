@@ -7,7 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TESTS = HERE.parent
-ROWS = range(1, 83)
+ROWS = range(1, 96)
 
 LINE = re.compile(r"^\| (\d+) \| (elsewhere|pending|struck) \| (.+) \|$", re.MULTILINE)
 PLACE = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
