@@ -183,9 +183,10 @@ async def test_time(server: RawServer, proxy: ChaosProxy) -> None:
             assert (await client.get("/")).status_code == 200
         return time.monotonic() - begin
 
-    assert 0.2 <= await seconds(Delay(connect=0.1, reply=0.1)) < 1
-    assert 0.2 <= await seconds(Delay(connect=0.1, reply=0.1, then=Corrupt(at=0, count=0))) < 1
-    assert 0.15 <= await seconds(Drip(every=0.02, size=8)) < 2
+    # No upper bounds: how late a busy machine is says nothing of the proxy.
+    assert await seconds(Delay(connect=0.1, reply=0.1)) >= 0.2
+    assert await seconds(Delay(connect=0.1, reply=0.1, then=Corrupt(at=0, count=0))) >= 0.2
+    assert await seconds(Drip(every=0.02, size=8)) >= 0.15
 
 
 @pytest.mark.parametrize(
