@@ -23,8 +23,8 @@ KooDriveError
 ├─ CursorRepeated              a list that goes in circles; ``.items``
 ├─ TaskNotDone                 the deadline passed before a share task was over; ``.task``
 ├─ JournalFailed               the journal can't be used; what was settled stays in ``.report``
-├─ UnexpectedCancellation      a source of ids, a middleware ... ended by a cancellation that nobody asked for
-├─ CallEnded                   the call ended before this id was settled; why, is in ``.gave_up``
+├─ UnexpectedCancellation      a source, a middleware ... ended by a cancellation that nobody asked for
+├─ CallEnded                   the call ended before this id was settled; ``.gave_up`` says why
 └─ CancelIncomplete            ``CancelReport.raise_for_failures``; ``.report``
 
 Errors are plain data: each pickles, and none keeps a secret or a request.
@@ -61,8 +61,8 @@ class KooDriveError(Exception):
         ambiguous: Whether the service may have acted all the same: some attempt was lost
             after it could have been received.
         gave_up: Which limit ended the call: "attempts", "budget", "deadline", "patience",
-            "retry-after", or "" when it was the error itself. Of a `CallEnded` also "stopped",
-            "left", "cancelled" and "failed".
+            "retry-after", or "" if the error itself ended it. For a `CallEnded` also "stopped",
+            "left", "cancelled" or "failed".
         report: What `cancel` had settled when this error stopped it (complete: one outcome
             for each id), else None.
     """
@@ -353,11 +353,11 @@ class JournalFailed(KooDriveError):
 
 
 class UnexpectedCancellation(KooDriveError):
-    """Code of the caller's ended by a cancellation that nobody asked this package for.
+    """A source of ids, a middleware or an HTTP client ended by a cancellation that nobody asked for.
 
-    On asyncio anything that awaits a future may end by ``CancelledError`` because somebody else cancelled
-    that future. Taken for the end of the call it would hide that ids were never read or sent, so the call
-    ends with this error, whose text names the source, the middleware or the HTTP client.
+    On asyncio, code that awaits a future is ended by ``CancelledError`` if somebody else cancels that future.
+    Taken for a cancellation of the call, this would hide that ids were never read or sent. So the call fails
+    with this error instead; its text names the code that ended.
     """
 
     retryable = True
@@ -366,16 +366,16 @@ class UnexpectedCancellation(KooDriveError):
 class CallEnded(KooDriveError):
     """The call ended before this id was settled.
 
-    The error of outcomes only, never raised. ``gave_up`` says what ended the call: "deadline", "stopped"
-    (``stream.stop()``), "left" (the stream's block), "cancelled" (the caller's task) or "failed" (the error
-    that the call raised).
+    Found only as the ``error`` of an outcome; no call raises it. ``gave_up`` says what ended the call:
+    "deadline", "stopped" (by ``stream.stop()``), "left" (the stream's block was), "cancelled" (the caller's
+    task was) or "failed" (with the error that the call raised).
     """
 
     retryable = True
 
 
 class CancelIncomplete(KooDriveError):
-    """Not every id is cancelled or gone, or not every id was read; ``.report`` says which and why."""
+    """Some ids are neither cancelled nor gone, or were never read; ``.report`` says which and why."""
 
     def __init__(self, report: CancelReport | CancelSummary | None = None) -> None:
         super().__init__()

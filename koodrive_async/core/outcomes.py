@@ -1,6 +1,6 @@
 """What became of one share id: `Status`, `ShareOutcome`, and `Settlement`, its part without the id.
 
-Also `Ended`: why a call came to its end. Not here: which status an answer means (see ``pairing``).
+Also `Ended`: why a call ended. Not here: which status an answer means (see ``pairing``).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Status(StrEnum):
     ALREADY_GONE = "already_gone"
     """The service answered that no such share exists, which is what was asked for."""
     REJECTED = "rejected"
-    """The service or the gateway before it refused the id, or every request with it; `ShareOutcome.error`
-    says why."""
+    """The service, or the gateway in front of it, refused the id or every request with it;
+    `ShareOutcome.error` says why."""
     UNKNOWN = "unknown"
     """A request with this id may have reached the service, and no answer settles it."""
     NOT_SENT = "not_sent"
@@ -33,25 +33,25 @@ class Status(StrEnum):
 
 
 class Ended(StrEnum):
-    """Why a call that settles many ids came to its end."""
+    """Why a call that settles many ids ended."""
 
     EXHAUSTED = "exhausted"
-    """Every id of the source was read and worked off."""
+    """Every id of the source was read and settled."""
     STOPPED = "stopped"
     """``stream.stop()`` was called."""
     LEFT = "left"
-    """The stream's block was left before the end."""
+    """The stream's block was left before everything was settled."""
     DEADLINE = "deadline"
     """The deadline passed."""
     CANCELLED = "cancelled"
     """The caller's task was cancelled."""
     FAILED = "failed"
-    """An error stopped it, which the call raises."""
+    """An error stopped the call, which raises it."""
 
 
 #: The surer the lower.
 RANK = {status: rank for rank, status in enumerate(Status)}
-#: The share is not there any more, which is what was asked for.
+#: The share no longer exists, which is what was asked for.
 WELL = frozenset({Status.CANCELLED, Status.ALREADY_GONE})
 
 
@@ -82,7 +82,7 @@ class Settlement:
 
     @property
     def refused(self) -> bool:
-        """Whether asking again could help although the service said no: such ids are asked again last."""
+        """Whether the service refused the id and may yet accept it: such ids should be asked again last."""
         if self.status is Status.NOT_SENT or not self.retryable:
             return False
         return isinstance(self.error, ApiError) and not isinstance(
@@ -125,7 +125,7 @@ def unsettled(
         refused: The last refusal, or None.
         error: The last failure of any kind, or None.
         trace_id: Of the last request.
-        ended: What to say where nothing failed: why the call came to its end.
+        ended: Why the call ended: the error of ids whose requests did not fail.
     """
     if ambiguous:
         status, error = Status.UNKNOWN, error or ended
@@ -154,7 +154,7 @@ class ShareOutcome:
         message: Its text, or "".
         attempts: How many requests carried this id.
         trace_id: The ``X-Traceid`` of the last of them, or "".
-        error: Why it is not `ok`; None if and only if it is.
+        error: Why the outcome is not `ok`; None if it is.
     """
 
     share_id: str
@@ -171,7 +171,10 @@ class ShareOutcome:
         return self.status in WELL
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, fit for JSON; an error as its class, its text, and what a program asks of it."""
+        """Return the outcome as plain data, ready for JSON.
+
+        An error becomes the name of its class, its text, and its ``gave_up``.
+        """
         error = self.error
         return {
             "share_id": self.share_id,

@@ -1,9 +1,9 @@
-"""A batch and its reply -> one settlement per id; or the ids that must be asked for again.
+"""Match a reply to its batch: one settlement per id, or the ids that must be asked for again.
 
-By ``shareId``; by position only where nothing in the items looks like an id of the batch and the lengths
-agree (the table of batchCancel.html has no ``shareId``, its example does). Ids the reply does not answer
-for, or answers for twice and differently, are asked for again. Not here: what a code means for the whole
-request (see ``verdict``).
+Items are matched by ``shareId``, else by an id in another field; by position only if nothing in them looks
+like an id of the batch and the lengths agree (the table of batchCancel.html has no ``shareId``, its example
+does). Ids without an answer, or with two different ones, are asked for again. Not here: what a code means
+for the whole request (see ``verdict``).
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Asked:
     Attributes:
         attempts: How many requests carried these ids so far.
         trace_id: Of the last of them.
-        ambiguous: Whether an earlier one may have reached the service unanswered: then a refusal may be
-            the consequence of its success, and settles nothing.
-        exclusive: Whether the connection belongs to this package. On a borrowed one a reply may be that of
+        ambiguous: Whether an earlier request may have reached the service without an answer. A refusal may
+            then be the consequence of that request's success, and settles nothing.
+        exclusive: Whether only this package uses the connection. A borrowed client's reply may belong to
             another request, so only a list that names every id of the batch settles anything.
-        refused_before: Ids that an earlier run saw refused after a lost reply, and with which code: the
-            same refusal again is the last word.
-        secrets: What no text may repeat.
+        refused_before: By id, the code that an earlier run saw after a lost reply. The same code again
+            settles the id as REJECTED.
+        secrets: What no text may contain.
     """
 
     attempts: int = 1
@@ -67,12 +67,14 @@ class Pairing:
 
     Attributes:
         settled: Groups of indices with what they share.
-        missing: Indices the reply does not answer for, or not readably.
-        disputed: Indices the reply answers for twice, and differently.
-        unproven: Indices a borrowed connection's reply names, though it does not name all.
-        again: Indices refused for now, with what to say should that be the last word.
+        missing: Indices without an answer, or without a readable one.
+        disputed: Indices with two different answers.
+        unproven: Indices with an answer that does not count: a borrowed client's reply left out others.
+        again: Groups of indices refused for a passing reason, with what settles them if they are not asked
+            for again.
         oddities: What was strange about the reply, for the log: a kind, and a text with its numbers.
-        foreign: Whether it names ids that were not asked for: it may be the reply to another request.
+        foreign: Whether the reply names ids that were not asked for, so that it may belong to another
+            request.
     """
 
     settled: Sequence[tuple[Settlement, Sequence[int]]]
@@ -92,6 +94,9 @@ def pair(ids: Sequence[str], reply: CancelReply, rules: Rules, asked: Asked = As
         reply: The reply to it.
         rules: How codes of single ids are read.
         asked: What is known of the batch.
+
+    Returns:
+        What the reply settles, and what must be asked for again.
     """
     subs = reply.sub_responses or ()
     found = _Matches()
@@ -163,7 +168,7 @@ class _Matches:
         self.oddities.append((kind, text))
 
     def match(self, ids: Sequence[str], subs: Sequence[ShareSubResponse]) -> _Found:
-        """The sub-response of each id in turn; None where there is none."""
+        """Return the sub-response of each id in turn, or None where there is none."""
         if not _nameless(subs):
             return self._by_id(ids, [(sub.share_id, sub) for sub in subs])
         named = [_named_in(sub, ids) for sub in subs]
@@ -205,15 +210,15 @@ class _Matches:
         return [None if i in disputed else answers.get(i) for i in ids]
 
 
-#: Ids are digits, letters and the marks of a UUID.
+#: The characters that ids consist of: digits, letters, hyphens (in UUIDs).
 _WORD = re.compile(r"[\w-]+")
 
-#: What is looked at of a text; a name stands at its beginning or not at all.
+#: How many characters of a text are searched for an id: an id is short, and a longer text is prose.
 _LOOKED_AT = 1_000
 
 
 def _named_in(sub: ShareSubResponse, ids: Sequence[str]) -> set[str]:
-    """The ids of the batch that stand somewhere in an item that has no ``shareId``."""
+    """Find the ids of the batch that occur anywhere in an item without a ``shareId``."""
     wanted = set(ids)
     return {word for text in _texts(sub.extra) for word in _words(text) if word in wanted}
 
@@ -226,7 +231,7 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _texts(value: Any, depth: int = 3) -> Iterator[str]:
-    """The texts and whole numbers in a JSON value, names left out."""
+    """Yield the texts and whole numbers in a JSON value, but not its keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < _LOOKED_AT:
@@ -239,7 +244,11 @@ def _texts(value: Any, depth: int = 3) -> Iterator[str]:
 def _settlements(
     ids: Sequence[str], code: str, message: str, indices: Sequence[int], rules: Rules, asked: Asked
 ) -> Iterator[tuple[Settlement, Sequence[int]]]:
-    """What ids answered alike end in: of a refusal, those that an earlier run saw refused apart."""
+    """Settle ids that have the same answer.
+
+    After a lost reply a refusal leaves them UNKNOWN, except for ids that an earlier run saw refused with the
+    same code: these are REJECTED.
+    """
     made = _settlement(code, message, rules, asked)
     if made.status is not Status.UNKNOWN or not asked.refused_before:
         yield made, indices
@@ -260,7 +269,7 @@ def _settlement(code: str, message: str, rules: Rules, asked: Asked) -> Settleme
     elif code in rules.gone:
         status = Status.ALREADY_GONE
     else:
-        # After a lost reply, "not active any more" may be what the lost request did.
+        # After a lost reply, "not active any more" may be the effect of the request whose reply was lost.
         status = Status.UNKNOWN if asked.ambiguous else Status.REJECTED
         error = item_error(code, message, asked.trace_id)
         error.code = shown

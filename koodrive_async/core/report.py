@@ -62,17 +62,16 @@ class Outcomes(Sequence[ShareOutcome]):
 class CancelReport:
     """What became of every id of a call to ``cancel``: one outcome for each distinct id.
 
-    Reports merge: ``CancelReport()`` is neutral, ``a + b`` keeps the order of first sight and, of an id
-    that both have, the more certain outcome (the first of two alike). ``complete`` of a sum is the ``and``
-    of both: after a resume, the resume's own report is the one to ask. True in a condition if and only if
-    the source was read to its end and every id is CANCELLED or ALREADY_GONE.
+    Reports merge: ``CancelReport()`` is neutral; ``a + b`` has the ids in the order in which they first
+    appear and, for an id in both, the more certain outcome (that of ``a`` if both are equally certain). A
+    sum is complete only if both reports are; after a resume, use the report of the resume alone. True in a
+    condition if and only if the source was read to its end and every id is CANCELLED or ALREADY_GONE.
 
     Attributes:
         requests: How many requests were sent.
         elapsed: How long it took, in seconds; of merged reports the sum.
-        complete: Whether the source was read to its end: where it was not, there may be ids without an
-            outcome.
-        ended: Why the call came to its end; of merged reports the first reason that is not EXHAUSTED.
+        complete: Whether the source was read to its end; if not, it may have had ids that are not in here.
+        ended: Why the call ended; of merged reports the first reason that is not EXHAUSTED.
         unjournaled: How many ids have an outcome that the journal did not confirm.
     """
 
@@ -104,9 +103,12 @@ class CancelReport:
     def of_columns(
         cls, ids: Sequence[str], settlements: Sequence[Settlement], **details: Any
     ) -> CancelReport:
-        """A report over columns of equal length, the ids distinct; `details` as for the constructor.
+        """Make a report from two columns of equal length, which are not copied.
 
-        The columns are not copied.
+        Args:
+            ids: Distinct ids.
+            settlements: What became of each.
+            details: As for the constructor.
         """
         report = cls(**details)
         report._ids, report._settlements = ids, settlements
@@ -160,7 +162,7 @@ class CancelReport:
     def retryable_ids(self) -> Sequence[str]:
         """The ids worth asking for again: UNKNOWN, NOT_SENT, and REJECTED for a passing reason.
 
-        Those that the service said no to come last: should they be refused again, the others are done.
+        Ids that the service refused come last, so that they do not hold up the others.
         """
         return _retryable(self._ids, self._settlements)
 
@@ -176,7 +178,7 @@ class CancelReport:
     @property
     def all_well(self) -> bool:
         """Whether every id that was read is CANCELLED or ALREADY_GONE."""
-        # A million ids share a few thousand settlements: each is asked once.
+        # A million ids share a few thousand settlements; each of these is looked at once.
         return all(
             kept.well
             for kept in dict(zip(map(id, self._settlements), self._settlements, strict=True)).values()
@@ -186,13 +188,14 @@ class CancelReport:
         """Raise unless the source was read to its end and every id is cancelled or gone.
 
         Raises:
-            CancelIncomplete: If not, with this report as its ``.report``.
+            CancelIncomplete: If the source was not read to its end, or an id is neither cancelled nor gone;
+                its ``.report`` is this report.
         """
         if not self:
             raise CancelIncomplete(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, fit for JSON: the numbers, and every outcome."""
+        """Return the numbers and every outcome as plain data, ready for JSON."""
         return {**_head(self), "outcomes": [outcome.to_dict() for outcome in self.outcomes]}
 
     def __add__(self, other: CancelReport) -> CancelReport:
@@ -245,7 +248,7 @@ class CancelReport:
 
 
 def _retryable(ids: Iterable[str], settlements: Iterable[Settlement]) -> Sequence[str]:
-    """The ids worth asking for again, those that the service said no to last."""
+    """List the ids worth asking for again; those that the service refused come last."""
     first: list[str] = []
     last: list[str] = []
     for share_id, kept in zip(ids, settlements, strict=True):
@@ -255,7 +258,7 @@ def _retryable(ids: Iterable[str], settlements: Iterable[Settlement]) -> Sequenc
 
 
 def _head(report: CancelReport | CancelSummary) -> dict[str, Any]:
-    """What both kinds of reports have in common, as plain data."""
+    """Return what both kinds of report have in common as plain data."""
     return {
         "version": 1,
         "ok": bool(report),
@@ -294,9 +297,9 @@ class CancelSummary:
         requests: How many requests were sent.
         elapsed: Seconds since the stream was opened.
         failures: The first 1,000 outcomes that are neither CANCELLED nor ALREADY_GONE.
-        failures_truncated: Whether there were more of them.
-        complete: Whether the source was read to its end; False while that is not known yet.
-        ended: Why the stream came to its end; EXHAUSTED while it runs.
+        failures_truncated: Whether there were more failures than are kept.
+        complete: Whether the source was read to its end; False until it was.
+        ended: Why the stream ended; EXHAUSTED while it runs.
         unjournaled: How many ids have an outcome that the journal did not confirm.
     """
 
@@ -311,7 +314,10 @@ class CancelSummary:
 
     @property
     def retryable_ids(self) -> Sequence[str]:
-        """Those of the kept failures that are worth asking for again, the refused ones last."""
+        """The ids of the kept failures that are worth asking for again.
+
+        Ids that the service refused come last, so that they do not hold up the others.
+        """
         return _retryable(
             [outcome.share_id for outcome in self.failures],
             [outcome.settlement for outcome in self.failures],
@@ -319,7 +325,7 @@ class CancelSummary:
 
     @property
     def retryable_truncated(self) -> bool:
-        """Whether there may be more ids worth asking for again than `retryable_ids` names."""
+        """Whether ids that are not in `retryable_ids` may be worth asking for again too."""
         return self.failures_truncated
 
     @property
@@ -331,13 +337,14 @@ class CancelSummary:
         """Raise unless the source was read to its end and every id is cancelled or gone.
 
         Raises:
-            CancelIncomplete: If not, with this summary as its ``.report``.
+            CancelIncomplete: If the source was not read to its end, or an id is neither cancelled nor gone;
+                its ``.report`` is this summary.
         """
         if not self:
             raise CancelIncomplete(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, fit for JSON: the numbers, and the failures that were kept."""
+        """Return the numbers and the failures that were kept as plain data, ready for JSON."""
         return {
             **_head(self),
             "failures": [outcome.to_dict() for outcome in self.failures],
@@ -353,7 +360,7 @@ class CancelSummary:
         return _text("CancelSummary", self)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        # A read-only view of the counts does not pickle.
+        # The counts are a read-only view, which can't be pickled.
         return dict(self.counts), *attrs.astuple(self, recurse=False)[1:]
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -382,7 +389,7 @@ class Tally:
             self.failures.extend(settlement.of(i) for i in ids[: self._keep - len(self.failures)])
 
     def summary(self, **details: Any) -> CancelSummary:
-        """The summary as of now; `details` as for `CancelSummary`."""
+        """Make the summary as of now; `details` as for `CancelSummary`."""
         failed = sum(count for status, count in self.counts.items() if status not in WELL)
         return CancelSummary(
             counts=MappingProxyType(dict(self.counts)),

@@ -1,8 +1,8 @@
 """Batches refused as invalid: is it some ids in them, or would everything be refused?
 
-A refused batch is halved until the culprits are alone. While that is in doubt requests go one at a time. When
-a number of them in a row were refused, single ids from all over the known input are tried; if those are all
-refused too, the refusal hits everything alike. Not here: sending, and what a batch is (see ``bulk``).
+A refused batch is halved until the bad ids are alone. While it is in doubt whether anything would be
+accepted, requests go one at a time. After `CROSS_CHECK` refusals in a row, single ids from all over the known
+input are tried; if all of those are refused too, everything would be. Not here: sending (see ``bulk``).
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from __future__ import annotations
 #: and that id's neighbour refused too, after nine.
 CROSS_CHECK = 10
 
-#: How many single ids are tried. If 14 % of all ids would be accepted, one of 20 is (95 %).
+#: How many single ids are tried. If 14 % of all ids are good, one of 20 is with a probability of 95 %.
 SAMPLES = 20
 
-#: Refusals in a row, the samples among them, after which nothing will be accepted (design: within 40).
+#: Refusals in a row, samples included, after which nothing is expected to be accepted (README: within 40).
 HOPELESS = CROSS_CHECK + SAMPLES
 
 
 class Suspicion:
-    """What refusals and acceptances in a bulk call add up to.
+    """What the refusals and acceptances in a bulk call add up to.
 
     Attributes:
-        strikes: Refusals since something was accepted last.
-        samples: How many of them were single ids from elsewhere.
+        strikes: How many refusals there were since something was last accepted.
+        samples: How many of these were of single ids from elsewhere.
         ever_accepted: Whether anything was accepted in this call.
     """
 
@@ -34,15 +34,16 @@ class Suspicion:
 
     @property
     def doubtful(self) -> bool:
-        """Whether everything may be refused, so that one request goes at a time.
+        """Whether everything may be refused, so that requests go one at a time.
 
-        At first a single refusal raises the doubt; in a call that works, some bad ids are no reason for it.
+        Until something was accepted, one refusal is enough. After that it takes `CROSS_CHECK` in a row, since
+        a few bad ids say nothing about the others.
         """
         return self.strikes >= (CROSS_CHECK if self.ever_accepted else 1)
 
     @property
     def wants_sample(self) -> bool:
-        """Whether, rather than halving on, a single id from elsewhere is to be tried."""
+        """Whether to try a single id from elsewhere before halving goes on."""
         return self.strikes >= CROSS_CHECK and self.samples < SAMPLES
 
     @property
@@ -51,18 +52,25 @@ class Suspicion:
         return self.strikes >= HOPELESS and self.samples >= SAMPLES
 
     def accepted(self) -> None:
-        """The service accepted a batch or a piece of one."""
+        """Note that the service accepted a batch or a piece of one."""
         self.strikes = self.samples = 0
         self.ever_accepted = True
 
     def refused(self, *, sample: bool) -> None:
-        """The service refused a batch or a piece of one as invalid."""
+        """Note that the service refused a batch or a piece of one as invalid.
+
+        Args:
+            sample: Whether it was a single id from elsewhere.
+        """
         self.strikes += 1
         self.samples += sample
 
 
 def spread(number: int) -> float:
-    """The place of a sample: 1/2, 1/4, 3/4, 1/8, 5/8 ... for 1, 2, 3, 4, 5 ...; evenly spread at any time."""
+    """Return where to take a sample, as a fraction of the input.
+
+    The places are 1/2, 1/4, 3/4, 1/8, 5/8 ... for 1, 2, 3, 4, 5 ...: spread evenly, however many are taken.
+    """
     place, step = 0.0, 0.5
     while number:
         place += step * (number & 1)

@@ -57,9 +57,9 @@ class Meaning(Enum):
     INVALID = "invalid"
     """Refused for its content: a batch may be halved to find the culprit."""
     REFUSED = "refused"
-    """Refused, which says nothing about other requests."""
+    """Refused; other requests may still be accepted."""
     FATAL = "fatal"
-    """Refused, and every other request would be too."""
+    """Refused, as every other request would be."""
 
 
 @attrs.frozen(slots=True)
@@ -261,7 +261,7 @@ def judge(
             value = read(envelope)
             if odd := _contradiction(reply, envelope):
                 return _unreadable(reply, BadReply(odd), date, secrets)
-            wait = _retry_after(reply, date, now)  # of single ids that are throttled
+            wait = _retry_after(reply, date, now)  # for single ids that were throttled
             return Verdict(Meaning.ANSWER, value=value, retry_after=wait, server_date=date)
         if ok and envelope.code == "0":
             return Verdict(Meaning.ANSWER, value=read(envelope), server_date=date)
@@ -271,20 +271,20 @@ def judge(
         envelope, listed = Envelope(None, _words(reply), "", {}), False
     if odd := _no_refusal(reply, envelope, batched=batched):
         return _unreadable(reply, BadReply(odd), date, secrets)
-    if listed and reply.status >= 500:  # it failed, and answers for single ids: which of both is true?
+    if listed and reply.status >= 500:  # a list inside a failure proves nothing: judge by the status alone
         envelope = attrs.evolve(envelope, code=None)
     return _refusal(reply, envelope, date, signed_at, now, secrets)
 
 
-#: With this status, as with 2xx, a list of sub-responses is believed: partial failure has no documented one.
+#: A list of sub-responses is believed with 2xx and with this; the status of partial failures is undocumented.
 _PARTIAL_FAILURE = 400
 
 
 def _contradiction(reply: Reply, envelope: Envelope) -> str:
-    """What is wrong with a list beside the code of the whole, or "".
+    """Return how a list contradicts the code of the whole request, or "" if it does not.
 
-    A mixed list beside a failure code is a partial failure, and is believed item by item; what the code
-    of the whole is then is not documented (batchCancel.html).
+    A failure code beside a list with failures in it is a partial failure, and the list is believed item by
+    item. Which code a partial failure has is not documented (batchCancel.html).
     """
     failed = reply.status == _PARTIAL_FAILURE or envelope.code not in (None, "0")
     if failed and only_successes(envelope.data):
@@ -293,7 +293,7 @@ def _contradiction(reply: Reply, envelope: Envelope) -> str:
 
 
 def _no_refusal(reply: Reply, envelope: Envelope, *, batched: bool) -> str:
-    """Why a reply without an answer is not a refusal either, or ""."""
+    """Return why a reply without an answer is not a refusal either, or "" if it is one."""
     if reply.status < 200:  # 101 too: nobody asked to switch protocols
         return f"HTTP {reply.status} is no final reply"
     if reply.status < 300 and not envelope.code:

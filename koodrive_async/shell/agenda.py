@@ -35,10 +35,10 @@ class Piece:
         rounds: How often they were asked again for want of a final answer.
         last: Whether the second chance is used up.
         known: Whether the journal was asked about them.
-        sample: Whether it is a single id from elsewhere, to tell bad ids from a bad request.
-        cut: Whether it is only a part of the batch.
-        confirming: Whether an answer that names no id is asked for a second time.
-        refused_before: Ids that an earlier run saw refused after a lost reply, and with which code.
+        sample: Whether this is a single id from elsewhere, to tell bad ids from a bad request.
+        confirming: Whether this repeats a request whose answer named no id.
+        cut: Whether this is only a part of the batch.
+        refused_before: By id, the code that an earlier run saw after a lost reply.
     """
 
     batch: Batch
@@ -60,11 +60,15 @@ class Piece:
 
     @property
     def alone(self) -> bool:
-        """Whether it is a single id, so that what is said of the request is said of the id."""
+        """Whether this is a single id, so that a refusal of the request is one of the id."""
         return len(self.batch.ids) == 1
 
     def as_is(self, ended: KooDriveError | None = UNSENT.error) -> Settlement:
-        """The outcome, should nothing further happen; `ended` says why where nothing failed."""
+        """Return the outcome if nothing further happens.
+
+        Args:
+            ended: Why the call ended: the error of ids whose requests did not fail.
+        """
         trail = self.trail
         return unsettled(
             attempts=self.attempts,
@@ -101,12 +105,12 @@ class Agenda:
 
     @property
     def knows_all(self) -> bool:
-        """Whether the whole input is known."""
+        """Whether the whole input has been read."""
         return self._supply.total is not None
 
     @property
     def single(self) -> bool:
-        """Whether the whole input is one id."""
+        """Whether the whole input is a single id."""
         return self._supply.total == 1
 
     def next(self, now: float, busy: int) -> Piece | None:
@@ -155,12 +159,12 @@ class Agenda:
         return rest
 
     def doubt(self, piece: Piece, batch: Batch, refused: Mapping[str, str]) -> None:
-        """Some of its ids may have been sent by an earlier run: they go as a piece of their own.
+        """Make a piece of the ids that an earlier run may have sent.
 
         Args:
-            piece: What they are cut from.
+            piece: What to cut them from.
             batch: These ids.
-            refused: Those that the earlier run saw refused, and with which code.
+            refused: By id, the code that the earlier run saw after a lost reply.
         """
         rest = self._cut(piece, batch)
         rest.trail.ambiguous = True
@@ -168,13 +172,13 @@ class Agenda:
         self._ready.append(rest)
 
     def confirm(self, piece: Piece) -> None:
-        """A single id is asked once more, over another connection: the answer did not name it."""
+        """Ask for a single id once more, over another connection: the answer did not name it."""
         rest = self._cut(piece, piece.batch)
         rest.confirming = True
         self._ready.appendleft(rest)
 
     def accepted(self, piece: Piece) -> None:
-        """The service accepted it."""
+        """Note that the service accepted a piece."""
         self.suspicion.accepted()
         if piece.cut:
             self._partly_good.add(piece.origin)
@@ -195,7 +199,7 @@ class Agenda:
     # -- which is next ----------------------------------------------------------------------------
 
     def _next_in_doubt(self) -> Piece | None:
-        """Of the batch that is being halved; after a while single ids from elsewhere, to compare."""
+        """Take a piece of the batch that is being halved; after a while single ids from elsewhere instead."""
         if self.suspicion.wants_sample and (piece := self._sample()):
             return piece
         if not self._ready and self._parked:
@@ -211,7 +215,7 @@ class Agenda:
         return Piece(batch, trail, origin=trail.batch)
 
     def _sample(self) -> Piece | None:
-        """A single id from somewhere in all that is known and not settled."""
+        """Take a single id from somewhere in the known input that is not settled."""
         where = spread(self.suspicion.samples + 1)
         single = self._supply.sample(where)
         piece = self._sample_begun(where) if single is None else self._begin(single)
@@ -220,10 +224,11 @@ class Agenda:
         return piece
 
     def _sample_begun(self, where: float) -> Piece | None:
-        """The same from the refused batches that wait, when all batches were begun.
+        """Take a single id from the refused batches that wait: all batches were begun.
 
-        In a call that works, what is left of a batch of which something was accepted is where the bad ids
-        are, and a single batch may be bad from end to end: those say nothing of the others.
+        Once something was accepted, two kinds of batches say nothing about the others: those that were
+        accepted in part, since the bad ids are in what is left of them, and the one that is being halved,
+        since all of it may be bad.
         """
         working = self.suspicion.ever_accepted
         waiting = [

@@ -30,7 +30,7 @@ from koodrive_async.shell.replies import Replies
 from koodrive_async.shell.supply import Supply
 from koodrive_async.shell.trail import Ask, kept
 
-#: What to say of ids that were never sent, by what ended the call.
+#: Why ids were never sent, by what ended the call.
 _NOT_SENT_BECAUSE = {
     Ended.STOPPED: "the stream was stopped before this could be sent",
     Ended.LEFT: "the stream's block was left before this could be sent",
@@ -78,7 +78,7 @@ class Engine:
         self.failure: Exception | None = None
         self.ended = Ended.EXHAUSTED
         self.over = False
-        #: Set when `over` is: for one who waits without being in the engine's task group.
+        #: Set together with `over`, for a waiter outside the engine's task group.
         self.finished = anyio.Event()
 
     # -- what the outside may look at and do ------------------------------------------------------
@@ -100,7 +100,11 @@ class Engine:
             self._bell = anyio.Event()
 
     def stop(self, reason: Ended) -> None:
-        """Begin nothing new; what is being sent may end. The first reason counts."""
+        """Begin nothing new, and let what is being sent end.
+
+        Args:
+            reason: Why; if this is called more than once, the first reason counts.
+        """
         if self._reason is None:
             self._reason = reason
         self._halt()
@@ -196,7 +200,7 @@ class Engine:
             self._agenda.drop(piece)
             if not isinstance(error, anyio.get_cancelled_exc_class()) or is_asked_for():
                 raise
-            self._fail(unexpected("a task of this call"))  # else it would end with its ids, and nobody know
+            self._fail(unexpected("a task of this call"))  # or its ids would be lost unnoticed
             return
         else:
             if reply is None:
@@ -215,7 +219,7 @@ class Engine:
         return await self._caller.run(ask, piece.trail, self._drain)
 
     async def _look_up(self, piece: Piece) -> bool:
-        """Deliver what the journal knows, note the rest as about to be sent; whether there is a rest."""
+        """Deliver what the journal knows, note the rest as about to be sent; return if there is a rest."""
         journal = self.recorder.journal
         assert journal is not None
         ids = piece.batch.ids
@@ -224,7 +228,7 @@ class Engine:
         self.recorder.deliver(known, piece.batch, lambda settlement: not settlement.retryable)
         rest = [index for index, i in enumerate(ids) if i not in known or known[i].retryable]
         doubtful = {i for i in rest if ids[i] in known and known[ids[i]].status is Status.UNKNOWN}
-        if doubtful:  # an earlier run may have sent these: that sticks to them, and to no others
+        if doubtful:  # an earlier run may have sent these: keep them apart from the others
             refused = {}
             if journal.settles_repeated_refusals:
                 refused = {ids[i]: known[ids[i]].code for i in doubtful if known[ids[i]].refused}
@@ -243,13 +247,13 @@ class Engine:
     # -- the end ----------------------------------------------------------------------------------
 
     def _ending(self) -> Ended | None:
-        """What is ending the call from outside, or None."""
+        """Return what ends the call from outside, or None."""
         if self._reason is None and self._ends is not None and self._caller.now() >= self._ends:
             self._reason = Ended.DEADLINE
         return self._reason
 
     async def _close(self) -> None:
-        """Settle what is left by what is known of it, from an earlier run too."""
+        """Settle what is left by what is known of it, also from an earlier run."""
         self._stopping = True
         self.failure = self.failure or self._supply.failure
         reason = self._ending()
@@ -274,7 +278,7 @@ class Engine:
         self.finished.set()
 
     def _call_ended(self, reason: Ended | None) -> KooDriveError:
-        """Why what was not sent was not."""
+        """Return the error of ids that were not sent."""
         if isinstance(self.failure, KooDriveError):
             return kept(self.failure)
         if self.failure is not None:

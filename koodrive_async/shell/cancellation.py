@@ -1,8 +1,8 @@
-"""Whether a cancellation was asked for, or fell out of somebody's code.
+"""Tell a cancellation that was asked for from one that came out of somebody's code.
 
 On asyncio, awaiting a future that somebody else cancelled raises the same ``CancelledError`` as the
 cancellation of the task does. This package cancels its own tasks through scopes only, so a cancellation that
-no scope around asks for is the failure of the code that raised it.
+no surrounding scope asks for is a failure of the code that raised it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ from koodrive_async.core.errors import UnexpectedCancellation
 
 
 def is_asked_for() -> bool:
-    """Whether some scope around this point is cancelled; to ask where a cancellation was caught."""
+    """Return whether a surrounding scope is cancelled. Call this where the cancellation was caught."""
     return anyio.current_effective_deadline() == -math.inf
 
 
 def unexpected(culprit: str) -> UnexpectedCancellation:
-    """The error for a cancellation that nobody asked for."""
+    """Make the error for a cancellation that nobody asked for.
+
+    Args:
+        culprit: The code that ended by it.
+    """
     return UnexpectedCancellation(f"{culprit} ended by a cancellation that nobody asked this client for")
 
 
 def name_of(code: object) -> str:
-    """What to call a caller's function or object in a message."""
+    """Return the name of a caller's function or object for a message."""
     return str(getattr(code, "__qualname__", None) or type(code).__qualname__)

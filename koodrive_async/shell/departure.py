@@ -1,4 +1,4 @@
-"""Whether the requests of an attempt have left this machine: the difference between NOT_SENT and UNKNOWN.
+"""Whether the requests of an attempt have left this machine: what tells NOT_SENT from UNKNOWN.
 
 Not here: what an error of a send means (see `transport`).
 """
@@ -9,11 +9,11 @@ from typing import Any
 
 from koodrive_async.shell.slots import Slot
 
-#: How httpcore announces that a connection is being opened. No other event proves that a transport traces
-#: what it does: a transport may call the function with events of its own.
+#: The events by which httpcore announces that it opens a connection. Only these prove that a transport traces
+#: what it does, since a transport may send events of its own.
 _OPENING = ("connect_tcp.started", "connect_unix_socket.started")
 
-#: How httpcore hands out a connection over which neither TLS nor HTTP was spoken yet.
+#: The event by which httpcore hands out a connection before TLS or HTTP is spoken over it.
 _OPENED = "connect_tcp.complete"
 
 
@@ -21,9 +21,9 @@ class Sending:
     """One send of an attempt.
 
     Attributes:
-        exclusive: Whether only this package uses the connection; a borrowed client's is anybody's.
+        exclusive: Whether only this package uses the connection; False for a borrowed client.
         reused: Whether the connection served before. Always False for a borrowed client.
-        heads: How many times the head of the request was begun, as far as that is traced.
+        heads: How often the transport began to send the head of the request, as far as that is traced.
         slot: Where the connection is kept, once there is one; None for a borrowed client.
         opening: The stream of a connection that may still be in its TLS handshake, or None.
     """
@@ -52,16 +52,16 @@ class Sending:
         return self._assumed or self.heads > 0
 
     async def watch(self, name: str, info: dict[str, Any]) -> None:
-        """Take in an event of httpcore's ``trace`` extension.
+        """Note an event of httpcore's ``trace`` extension.
 
-        Opening a connection, through a proxy too, is not yet leaving; the head of the request is. When a
-        borrowed client begins to open a connection, its transport is one that traces: from then on the
-        request has left only if its head was begun, in this try or in another one.
+        A request leaves when its head is sent, not when its connection is opened, also through a proxy. A
+        borrowed client that announces that it opens a connection has a transport that traces: from then on
+        the request has left only if its head was begun, in this try or in another one.
         """
         if name.endswith("send_request_headers.started"):
             if info["request"].method != b"CONNECT":
                 self.heads += 1
-                self.opening = None  # part of a connection by now, which closes it
+                self.opening = None  # it belongs to a connection now, which closes it
         elif self.exclusive and name.endswith(_OPENED):
             self.opening = info["return_value"]
         elif not self.exclusive and name.endswith(_OPENING):
@@ -71,8 +71,8 @@ class Sending:
 class Departure:
     """What is known of the sends of one attempt.
 
-    One per attempt: `begin` adds a send (a middleware may send any number of times, also in parallel), the
-    transport writes into it what happens. What left once has left, whatever a later send does.
+    `begin` adds a send, and the transport notes in it what happens; a middleware may send any number of
+    times, also in parallel. Once a request has left, `left` stays True, whatever a later send does.
     """
 
     __slots__ = ("_sendings",)
@@ -102,19 +102,19 @@ class Departure:
 
     @property
     def repeated(self) -> bool:
-        """Whether a borrowed client sent a request again by itself; it hands back the last reply only."""
+        """Whether a borrowed client repeated a request by itself; it returns only the last reply."""
         return any(sending.heads > 1 and not sending.exclusive for sending in self._sendings)
 
     def left_besides(self, one: Sending) -> bool:
-        """Whether a request of any other send, earlier or in parallel, may be under way."""
+        """Return whether a request of any other send, earlier or in parallel, may be under way."""
         return any(sending.left for sending in self._sendings if sending is not one)
 
     def spoil(self) -> None:
-        """Have the connections that served this attempt thrown away: none of them serves another request.
+        """Have the connections of this attempt thrown away, so that none of them serves a further request.
 
-        Returns immediately. A connection that serves another request by now is closed when that has ended;
-        an idle one is closed instead of being taken, when it grows too old, or together with the client.
-        The connections of a borrowed client are its owner's: nothing happens to them.
+        Nothing is closed immediately. A connection that serves another request by now is closed when that
+        has ended; an idle one when it would be used next, when it is too old, or together with the client.
+        Connections of a borrowed client are left alone: they belong to its owner.
         """
         for sending in self._sendings:
             if sending.slot is not None:

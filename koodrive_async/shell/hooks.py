@@ -21,11 +21,16 @@ def tell(hooks: Sequence[Hook], event: Event) -> None:
 
 
 def call_back(function: Callable[[T], object], argument: T, complaint: str) -> None:
-    """Call a caller's plain function; whatever it raises is logged.
+    """Call a caller's plain function, and log whatever it raises.
 
-    A cancellation too: a plain function awaits nothing, so the one it raises is somebody else's.
+    That includes a cancellation: a plain function awaits nothing, so none that it raises is for this task.
+
+    Args:
+        function: The caller's.
+        argument: What to call it with.
+        complaint: What to log if it raises.
     """
     try:
         function(argument)
-    except (Exception, anyio.get_cancelled_exc_class()):  # noqa: BLE001 - theirs must not touch the call
+    except (Exception, anyio.get_cancelled_exc_class()):  # noqa: BLE001 - it must not affect the call
         say(logging.ERROR, complaint, exc_info=True)

@@ -1,8 +1,8 @@
-"""The event loop's clock: what every wait is measured by.
+"""The event loop's clock, which measures every wait.
 
-Not ``time.monotonic``, which a test may have frozen or a library patched while the event loop goes on; and
-not ``anyio.current_time`` at each use, which looks for the running event loop first (1.2 µs a call). The
-server's clock is another matter (see ``clock``).
+Not ``time.monotonic``, which a test may freeze or a library patch while the event loop's clock goes on; and
+not ``anyio.current_time`` at each use, which looks for the running event loop first (1.2 µs a call). Not
+here: the server's clock (see ``clock``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Now = Callable[[], float]
 
 
 def loop_clock() -> Now:
-    """The clock of the running event loop, in seconds from some moment in the past."""
+    """Return the clock of the running event loop, in seconds since an arbitrary moment."""
     loop: Any = current_token().native_token
     return getattr(loop, "time", None) or anyio.current_time  # asyncio's loops have it, trio's token does not
 
@@ -26,8 +26,8 @@ class LoopTime:
     """The clock of the event loop that a client belongs to.
 
     Attributes:
-        now: Seconds from some moment in the past; bound at its first use, since a client may be made
-            before its event loop runs.
+        now: Returns the seconds since an arbitrary moment. Bound to the event loop at its first use, since
+            a client may be made before its event loop runs.
     """
 
     __slots__ = ("now",)

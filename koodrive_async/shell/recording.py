@@ -17,41 +17,45 @@ from koodrive_async.shell.hooks import tell
 
 
 class Sink(Protocol):
-    """Where outcomes go; called between two awaits, once for each id."""
+    """Where outcomes go; gets each id once, and must not block."""
 
     tally: Tally
 
     def settle(self, settlement: Settlement, batch: Batch) -> None:
-        """These ids have their outcome."""
+        """Take the outcome of these ids."""
 
 
 class Keeper(Protocol):
-    """What remembers outcomes beyond the process: the journal."""
+    """What remembers outcomes beyond the process: the journal.
+
+    Attributes:
+        settles_repeated_refusals: Whether a refusal after a lost reply settles an id when it is repeated.
+    """
 
     settles_repeated_refusals: bool
 
     async def known(self, ids: Sequence[str]) -> dict[str, Settlement]:
-        """What earlier runs found out; those that are UNKNOWN may have been sent."""
+        """Return what earlier runs found out; ids that are UNKNOWN may have been sent."""
 
     async def intend(self, ids: Sequence[str]) -> None:
-        """These are about to be sent."""
+        """Note that these ids are about to be sent."""
 
     async def settle(self, groups: Sequence[tuple[Settlement, Sequence[str]]]) -> None:
-        """These have their outcome."""
+        """Note the outcomes of these ids."""
 
 
 Groups = Sequence[tuple[Settlement, Batch]]
 
 
 class Recorder:
-    """Takes the outcomes of one bulk call.
+    """The way of one bulk call's outcomes to the journal, the sink, the hooks and the callback.
 
     Args:
-        sink: Holds them for the caller.
-        journal: Remembers them beyond the process, or None.
-        hooks: Told of each group.
+        sink: Holds the outcomes for the caller.
+        journal: Remembers the outcomes beyond the process; None if there is no journal.
+        hooks: Get an event for each group of ids with the same outcome.
         operation: The name of the operation, for the hooks.
-        fail: Called with a journal's failure.
+        fail: Called with the error if the journal fails.
     """
 
     def __init__(
@@ -64,17 +68,16 @@ class Recorder:
     ) -> None:
         self._sink, self.journal, self._hooks, self._operation = sink, journal, hooks, operation
         self._fail = fail
-        #: Ids whose outcome the journal did not confirm.
+        #: How many ids have an outcome that the journal did not confirm.
         self.unjournaled = 0
-        #: Called when something was delivered; a callback that raises is the caller's to guard.
+        #: Called after each delivery; must not raise.
         self.on_delivery: Callable[[], None] = lambda: None
 
     async def record(self, groups: Groups) -> None:
-        """Take outcomes of ids that were asked for: to the journal, the sink, the hooks and the callback.
+        """Record the outcomes of ids that were sent: in the journal, the sink, the hooks and the callback.
 
-        In this order, which is the promise of a resume: what the caller has seen is on disk. Where the
-        journal fails, the caller gets the outcomes all the same, the call ends, and the next run asks for
-        these ids again.
+        A resume relies on this order: what the caller has seen is on disk. If the journal fails, the caller
+        still gets the outcomes, the call ends, and the next run asks for these ids again.
         """
         if self.journal is not None:
             try:
@@ -95,7 +98,13 @@ class Recorder:
         batch: Batch,
         wanted: Callable[[Settlement], bool] = lambda _: True,
     ) -> None:
-        """Take outcomes that the journal knows already, or ids that were never sent; alike ones together."""
+        """Deliver outcomes that the journal already knows, or those of ids that were never sent.
+
+        Args:
+            known: What is known, by id.
+            batch: The ids to deliver, as far as they are known.
+            wanted: Whether to deliver an outcome; by default each.
+        """
         groups: dict[int, tuple[Settlement, list[int]]] = {}
         for index, share_id in enumerate(batch.ids):
             settlement = known.get(share_id)
@@ -106,7 +115,10 @@ class Recorder:
         self.on_delivery()
 
     async def known_at_last(self, batch: Batch, unsent: Settlement) -> Mapping[str, Settlement]:
-        """What becomes of ids that this run never sent: what the journal knows, else `unsent`."""
+        """Return the outcomes of ids that this run never sent: what the journal knows, else `unsent`.
+
+        If the journal fails, all of them are UNKNOWN.
+        """
         outcomes = dict.fromkeys(batch.ids, unsent)
         if self.journal is not None:
             try:
@@ -118,5 +130,5 @@ class Recorder:
 
     @property
     def settled(self) -> int:
-        """How many ids have their outcome."""
+        """How many ids have an outcome."""
         return sum(self._sink.tally.counts.values())

@@ -1,4 +1,4 @@
-"""What becomes of a piece after its reply, or after its failure: settled, asked again, halved, or the end.
+"""What follows a reply or a failure: a piece is settled, asked again or halved, or the call ends.
 
 Not here: sending (see ``bulk``), which piece is next (see ``agenda``), where outcomes go (see ``recording``).
 """
@@ -23,26 +23,26 @@ from koodrive_async.shell.call import Caller
 from koodrive_async.shell.log import say
 from koodrive_async.shell.recording import Recorder
 
-#: How often ids that were refused for now are asked again.
+#: How often ids that were refused for a passing reason are asked again.
 ROUNDS = 3
 
-#: How often ids that a reply left out, or answered for in two ways, are asked again.
+#: How often ids without an answer, or with two different ones, are asked again.
 MISSING_ROUNDS = 2
 
-#: Up to so many ids of a batch that were answered for in two ways are asked again one by one; more of them
-#: together, since a service that always does so must not cost a request for each id.
+#: Up to this many ids of a batch that have two different answers are asked again one by one. More are asked
+#: together, since a service that always answers like this must not cost a request for each id.
 ALONE = 10
 
 
 @attrs.define(slots=True, eq=False)
 class Accused:
-    """A single id that was refused alone, while it is in doubt whether everything would be.
+    """A single id that was refused while it is in doubt whether everything would be.
 
     Attributes:
-        piece: It.
-        settlement: Its outcome, should other ids be accepted.
-        gone: Whether the service said that there is no such share.
-        confirmed: Whether it was asked twice where once is not enough.
+        piece: The piece that consists of this id.
+        settlement: The outcome of the id if other ids are accepted.
+        gone: Whether the service said that no such share exists.
+        confirmed: Whether the refusal can be believed: it was repeated, or once is enough.
     """
 
     piece: Piece
@@ -51,7 +51,7 @@ class Accused:
     confirmed: bool
 
     def in_doubt(self) -> Settlement:
-        """Its outcome where everything was refused: it may well go under other circumstances."""
+        """Return the outcome if everything was refused: retryable, since the id may not be to blame."""
         trail = self.piece.trail
         if trail.error is not None:
             trail.error.retryable = True
@@ -61,10 +61,10 @@ class Accused:
 
 
 class Replies:
-    """Decides for the pieces of one bulk call.
+    """The decisions about the pieces of one bulk call.
 
     Args:
-        caller: Who makes the requests.
+        caller: Makes the requests.
         rules: How codes of single ids are read.
         agenda: Takes what is asked again.
         recorder: Takes what is settled.
@@ -94,7 +94,7 @@ class Replies:
     # -- a reply ----------------------------------------------------------------------------------
 
     async def answered(self, piece: Piece, reply: CancelReply) -> None:
-        """The service answered: match the reply to the ids."""
+        """Match a reply to the ids of its piece; settle them or ask again."""
         batch, trail, exclusive = piece.batch, piece.trail, self._caller.sender.wire.exclusive
         asked = Asked(
             attempts=piece.attempts,
@@ -111,7 +111,7 @@ class Replies:
             trail.spoil()
         if pairing.settled or pairing.again:
             self._agenda.accepted(piece)
-            if self._accused:  # what was refused alone before was refused for itself
+            if self._accused:  # not everything is refused, so these ids were to blame themselves
                 await self._settle_accused()
         groups = [
             (settlement, batch if len(indices) == len(batch.ids) else batch.only(indices))
@@ -136,7 +136,7 @@ class Replies:
         await self._recorder.record(groups)
 
     def _unanswered(self, piece: Piece, pairing: Pairing) -> Sequence[tuple[Settlement, Batch]]:
-        """Ids that were asked, taken, and not answered for."""
+        """Ask again for ids without a clear answer; return those asked often enough with their outcome."""
         batch, trail = piece.batch, piece.trail
         trail.ambiguous = True
         trail.note(BadReply("the reply does not answer for this id", trace_id=trail.trace_id), refusing=False)
@@ -168,7 +168,7 @@ class Replies:
     # -- a failure --------------------------------------------------------------------------------
 
     async def failed(self, piece: Piece, error: KooDriveError) -> None:
-        """The logical call failed for good."""
+        """Handle the final failure of a piece's call."""
         match piece.trail.meaning:
             case _ if error.gave_up == "deadline":
                 self._agenda.drop(piece)
@@ -176,6 +176,8 @@ class Replies:
                 await self._invalid(piece, error)
             case Meaning.TRANSIENT if error.gave_up in ("attempts", "budget") and not piece.last:
                 self._agenda.postpone(piece)
+            case Meaning.REFUSED if not (piece.confirming or self._caller.sender.wire.exclusive):
+                self._agenda.confirm(piece)  # over a borrowed client it may answer another request
             case Meaning.TRANSIENT | Meaning.REFUSED:
                 if piece.trail.meaning is Meaning.TRANSIENT:
                     self.last_transient = error
@@ -188,7 +190,7 @@ class Replies:
                 self._fail(error)
 
     async def _invalid(self, piece: Piece, error: KooDriveError) -> None:
-        """Refused for its content: alone it is the culprit, among others the culprit is looked for."""
+        """Handle a refusal for the content: a single id is to blame; of several, look for the bad ones."""
         suspicion = self._agenda.suspicion
         suspicion.refused(sample=piece.sample)
         if suspicion.hopeless:
@@ -199,8 +201,8 @@ class Replies:
         else:
             gone = getattr(error, "code", "") in self._rules.gone
             settlement = self._refused_alone(piece, error, gone=gone)
-            # The answer names no id: it may be that of another request. A "gone" is told twice before it is
-            # believed; over a borrowed client, whose connections are not known, so is every refusal.
+            # The answer names no id, so it may belong to another request. Therefore "gone" is believed only
+            # when it is repeated; over a borrowed client, whose connections are not known, so is any refusal.
             twice = gone or not self._caller.sender.wire.exclusive
             if twice and not piece.confirming and not suspicion.wants_sample:
                 piece.trail.spoil()
@@ -211,12 +213,12 @@ class Replies:
                 await self._settle_accused()
 
     def _refused_alone(self, piece: Piece, error: KooDriveError, *, gone: bool) -> Settlement:
-        """What a refusal of the whole request makes of its only id."""
+        """Return the outcome of an id after its request was refused, when it was the only id in it."""
         code, known = getattr(error, "code", ""), piece.as_is()
         if gone and self._caller.sender.wire.exclusive:
             status = Status.ALREADY_GONE
         elif gone or (piece.trail.ambiguous and piece.refused_before.get(piece.batch.ids[0]) != code):
-            status = Status.UNKNOWN  # it may be the consequence of our own success, or not about this id
+            status = Status.UNKNOWN  # an earlier request may have succeeded, or this is about another id
         else:
             status = Status.REJECTED
         well = status is Status.ALREADY_GONE
@@ -235,9 +237,9 @@ class Replies:
         await self._recorder.record([(one.settlement, one.piece.batch) for one in accused])
 
     def confirm_rest(self) -> bool:
-        """Have those asked a second time that were told once where twice is wanted; whether there were any.
+        """Ask again for refused ids whose refusal must be repeated; return whether there were any.
 
-        Not where nothing was ever accepted: then it is all or nothing.
+        If nothing was ever accepted, do nothing: `conclude` then treats all of them alike.
         """
         rest = (
             [one for one in self._accused if not one.confirmed]
@@ -251,7 +253,7 @@ class Replies:
         return bool(rest)
 
     def _refuses_everything(self, error: KooDriveError) -> KooDriveError:
-        """The refusal, which says that it hit everything alike."""
+        """Return the refusal with a text that says how much was tried in vain."""
         suspicion = self._agenda.suspicion
         where = "all over the input" if self._agenda.knows_all else "all over what was read of the source"
         tried = (
@@ -262,10 +264,10 @@ class Replies:
     # -- the end ----------------------------------------------------------------------------------
 
     async def conclude(self, ended: KooDriveError) -> None:
-        """Settle what is still accused or begun, by what is known of it.
+        """Settle the ids that are still accused or under way, by what is known of them.
 
         Args:
-            ended: Why nothing further happens, for ids that were never sent.
+            ended: Why the call ended: the error of ids that were never sent.
         """
         suspicion, left = self._agenda.suspicion, list(self._agenda.left())
         accused, self._accused = self._accused, []
@@ -303,7 +305,7 @@ def _all_gone(one: Accused) -> KooDriveError:
 
 
 def _explained(error: KooDriveError, what: str) -> KooDriveError:
-    """The error, with what its repetition says."""
+    """Return a copy of the error whose message also says what its repetition means."""
     explained = copy.copy(error)
     if isinstance(explained, NotFound):
         what += "; either all of it is gone already, or the user id or the endpoint is wrong"
@@ -313,6 +315,6 @@ def _explained(error: KooDriveError, what: str) -> KooDriveError:
 
 
 def says_nothing_of_ids(piece: Piece) -> None:
-    """A refusal of the whole request: under other circumstances these very ids may well go."""
+    """Make a refusal of the whole request retryable: it was not about these ids."""
     if piece.trail.refused is not None:
         piece.trail.refused.retryable = True

@@ -43,7 +43,7 @@ class Sender:
         wire: The way to the service, shared by all views of a client.
         clock: The server's clock, likewise.
         gate: Knows the credentials; gets the permit back, with what the attempt said.
-        mentioned: What was logged once and is not said again, likewise.
+        mentioned: What was logged once and is not logged again; shared by all views of a client.
     """
 
     wire: Wire
@@ -59,7 +59,7 @@ class Sender:
     ) -> tuple[Verdict[T], float]:
         """Send once, under a scope that no cancellation cuts.
 
-        What the network does is in the verdict, never raised.
+        Network failures are in the verdict, not raised.
 
         Args:
             ask: What to send.
@@ -73,9 +73,9 @@ class Sender:
             The verdict, and the time it was signed with.
 
         Raises:
-            UnexpectedCancellation: If a middleware or a borrowed client ended by a cancellation that nobody
-                asked for.
-            Exception: What a middleware raised.
+            UnexpectedCancellation: If a middleware or a borrowed client is ended by a cancellation that
+                nobody asked for.
+            Exception: If a middleware raises it.
         """
         trail.requests += 1
         trail.trace_id = trace_id(trail.call, trail.batch, trail.requests)
@@ -105,7 +105,7 @@ class Sender:
         return verdict, sends.signed_at
 
     async def _answer(self, ask: Ask[T], request: Request, sends: _Sends) -> Verdict[T]:
-        """What comes back through the middleware, judged."""
+        """Send through the middleware, and judge what comes back."""
         sends.refuses = lambda reply: _is_refusal(self._judged(ask, reply, sends))
         try:
             reply = checked(await chain(self.middleware, sends.send)(request))
@@ -196,7 +196,7 @@ class _Sent:
 
     Attributes:
         reply: What came back, or None.
-        harmless: Whether nothing left this machine.
+        harmless: Whether it is certain that nothing left this machine.
     """
 
     reply: Reply | None = None
@@ -204,13 +204,13 @@ class _Sent:
 
 
 class _Sends:
-    """All sends of one attempt: a middleware may send twice, or answer by itself.
+    """All sends of one attempt: a middleware may send more than once, or answer without sending.
 
     Attributes:
-        departure: Whether anything left this machine.
+        departure: What is known of whether requests have left this machine.
         signed_at: The time that the last request was signed with.
-        answer: What the middleware handed back, or None.
-        refuses: Whether a reply is a refusal without any effect.
+        answer: The reply that the middleware returned, or None.
+        refuses: Returns whether a reply is a refusal without any effect.
     """
 
     def __init__(self, sender: Sender, token: Token, trail: Trail) -> None:
@@ -241,23 +241,23 @@ class _Sends:
         except BadReply:
             self.trail.heard = True
             raise
-        except BaseException:  # cut, as a rule
+        except BaseException:  # mostly a cancellation
             sent.harmless = not self.departure.left
             raise
         self.trail.heard = True
         return sent.reply
 
     def regarded(self, verdict: Verdict[T]) -> Verdict[T]:
-        """The verdict on the answer, with regard to all sends: what left once has left."""
+        """Return the verdict on the answer, ambiguous if any other send may have had an effect."""
         last = self._sent[-1] if self._sent else None
-        if last is None:  # the middleware answered by itself
+        if last is None:  # the middleware answered without sending
             return attrs.evolve(verdict, ambiguous=False)
         repeated = self.departure.repeated
         if (
             last.reply is self.answer is not None and len(self._sent) == 1 and not repeated
         ):  # as nearly always
             return verdict
-        # A middleware may hand back another send's reply, an edited one, or an error of its own.
+        # A middleware may return an earlier send's reply or an edited one, or raise an error of its own.
         edited = None if self.answer is None else last
         answering = next((sent for sent in self._sent if sent.reply is self.answer is not None), edited)
         others = (sent for sent in self._sent if sent is not answering and not sent.harmless)
@@ -266,7 +266,7 @@ class _Sends:
 
 
 def _is_refusal(verdict: Verdict[Any]) -> bool:
-    """Whether the service certainly did nothing."""
+    """Return whether it is certain that the service did nothing."""
     return not verdict.ambiguous and verdict.meaning is not Meaning.ANSWER
 
 

@@ -1,8 +1,8 @@
 """Connections kept between requests, each in a slot of its own, and the search for unread bytes in them.
 
-A kept connection must be silent: whatever came in behind the last reply (a copy of it, an unsolicited
-408, the end of the connection) would be taken for the answer to the next request. So each connection is
-searched before it is used again, and thrown away unless it is known to be silent.
+A kept connection must be silent: whatever came in after the last reply (a copy of it, an unsolicited 408,
+the end of the connection) would be taken for the answer to the next request. So each connection is searched
+before it is used again, and thrown away unless it is known to be silent.
 
 Not here: making connections, sending requests (see `transport`).
 """
@@ -20,10 +20,10 @@ import anyio
 
 from koodrive_async.shell.log import say
 
-#: How long the polite end of a connection may take, in seconds.
+#: How long closing a connection properly may take, in seconds.
 _CLOSING = 1.0
 
-#: The other side has closed, even if there is still something to read; only Linux tells.
+#: Event: the other side has closed, even if there is still something to read. Only Linux has it.
 _CLOSED = getattr(select, "POLLRDHUP", 0)
 
 Check = Callable[[], object]
@@ -34,18 +34,18 @@ Check = Callable[[], object]
 def checks_of(transport: Any, extensions: Mapping[str, Any]) -> dict[str, Check]:
     """List the places where unread bytes of a connection can wait, or where its end shows.
 
-    The only function that reads private names, of httpx, httpcore, anyio and trio; there is no public
-    way to ask. Everything is looked up here once per connection, so that a search costs microseconds.
+    This is the only function that reads private names of httpx, httpcore, anyio and trio; they have no public
+    way to ask. Everything is looked up once per connection, so that a search costs microseconds.
 
     With HTTP/2 only the end of the connection counts: each frame names its stream, so nothing is mistaken
-    for the answer to another request, and servers send settings, windows and pings whenever they like.
+    for the answer to another request, and servers may send settings, window updates and pings at any time.
 
     Args:
         transport: An ``httpx.AsyncHTTPTransport`` with one connection.
-        extensions: Those of a response that came over this connection.
+        extensions: The extensions of a response that came over this connection.
 
     Returns:
-        By name, functions of which each returns something true if the connection must be thrown away.
+        Functions by name. If one of them returns something true, the connection must be thrown away.
 
     Raises:
         Exception: If a library looks different inside.
@@ -86,7 +86,7 @@ def checks_of(transport: Any, extensions: Mapping[str, Any]) -> dict[str, Check]
 
 
 def _changed(fileno: Callable[[], int]) -> Check:
-    """Whether a socket was closed; its number may be another one's by now."""
+    """Return a check of whether a socket was closed; another one may have its number by now."""
     number = fileno()
     return lambda: fileno() != number
 
@@ -104,7 +104,7 @@ def _trailing(h11: Any) -> bool:
 
 
 class Slot:
-    """One connection, at most. Belongs to one request at a time.
+    """A place for one connection, used by one request at a time.
 
     Attributes:
         transport: An ``httpx.AsyncHTTPTransport`` limited to one connection.
@@ -137,7 +137,7 @@ class Slot:
             self._stream = extensions["network_stream"]
 
     def is_silent(self) -> bool:
-        """Whether nothing came in since the last reply: no byte, no end of the connection."""
+        """Return whether nothing came in since the last reply: no bytes, and no end of the connection."""
         return not any(check() for check in self._checks)
 
     async def aclose(self) -> None:
@@ -149,8 +149,8 @@ class Slot:
 class Slots:
     """The idle slots of a client, shared by all its calls; the one used last serves first.
 
-    `take` one or make a new one, use it, `release` it, whatever happened. How many are in use at a time is
-    the business of the gate.
+    `take` a slot or make a new one, use it, and `release` it whatever happened. The gate decides how many are
+    in use at a time.
 
     Args:
         keepalive_expiry: How long an idle connection is kept, in seconds.
@@ -163,7 +163,7 @@ class Slots:
         self._warned = False
 
     async def take(self) -> Slot | None:
-        """Return a slot with a silent connection, if there is one; throw away those that are not."""
+        """Return a slot with a silent connection, or None; throw away those that are not silent."""
         while self._idle:
             slot = self._idle.pop()
             fresh = time.monotonic() - slot.idle_since <= self._expiry
@@ -173,10 +173,10 @@ class Slots:
         return None
 
     def keep(self, slot: Slot, status: int, extensions: Mapping[str, Any]) -> None:
-        """Allow a slot to serve again, after a response that was read to its end.
+        """Allow a slot to serve again after a response that was read to its end.
 
-        A connection that can't be searched is not kept. A status below 200 never ends an exchange: 101
-        means that the connection speaks another protocol from now on.
+        A connection that can't be searched is not kept, nor is one whose response had a status below 200,
+        which does not end an exchange: after 101 the connection speaks another protocol.
 
         Args:
             slot: The slot that served.
@@ -199,11 +199,11 @@ class Slots:
             slot.spoilt = True
 
     async def release(self, slot: Slot, opening: Any = None) -> None:
-        """Take a slot back, and close those that were idle for too long.
+        """Take a slot back, and close slots that were idle for too long.
 
         Args:
             slot: The slot that served.
-            opening: A stream to close, which httpcore forgets when a TLS handshake is cut off.
+            opening: A stream to close: httpcore leaves it open if a TLS handshake is cut off.
         """
         now = time.monotonic()
         if opening is not None:
@@ -218,7 +218,7 @@ class Slots:
             await self._idle.pop(0).aclose()
 
     async def aclose(self) -> None:
-        """Close every idle slot; those in use close when they come back."""
+        """Close every idle slot; those in use are closed when they are released."""
         self._closed = True
         while self._idle:
             await self._idle.pop().aclose()

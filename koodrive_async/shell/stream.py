@@ -41,7 +41,7 @@ from koodrive_async.shell.recording import Keeper, Sink
 from koodrive_async.shell.supply import ListSupply, ShareIds, StreamSupply, Supply, read_all
 from koodrive_async.shell.trail import kept
 
-#: How much longer than the grace period an engine may take to end, in seconds: its own book-keeping.
+#: How much longer than the grace period an engine may take to end, in seconds: time to settle what is left.
 _SLACK = 1.0
 
 
@@ -64,7 +64,7 @@ class ReportSink:
                 self._settlements[place] = settlement
 
     def report(self, **details: Any) -> CancelReport:
-        """The report as of now; `details` as for `CancelReport`."""
+        """Make the report as of now; `details` as for `CancelReport`."""
         return CancelReport.of_columns(self.ids, self._settlements, **details)
 
 
@@ -94,9 +94,9 @@ class CancelStream:
     Each id that was read from the source gets one outcome. Leaving the block stops sending and lets what is
     being sent end, for the grace period at most; then `report` has the outcome of every id that was read.
 
-    The block must be left by the task that entered it. An async generator around it, as for a streaming
-    response, is closed by another task when its reader leaves: close it yourself
-    (``async with contextlib.aclosing(generator)``).
+    The block must be left by the task that entered it. An async generator around it, for a streaming
+    response, say, is closed by another task if its reader leaves early. To prevent this, close the generator
+    yourself (``async with contextlib.aclosing(generator)``).
     """
 
     def __init__(
@@ -115,8 +115,8 @@ class CancelStream:
     def report(self) -> CancelSummary:
         """What became of the ids read so far, and whether the source was read to its end.
 
-        After the block every id that was read has its outcome here, however the block was left. Ids that
-        were never read from the source are not in it: ``report.complete`` is False then.
+        After the block every id that was read has its outcome in the report, however the block was left. Ids
+        that were never read are not in it, and ``report.complete`` is False.
         """
         elapsed = self._meter.elapsed if self._elapsed is None else self._elapsed
         return self._sink.tally.summary(
@@ -184,12 +184,14 @@ class CancelStream:
             self._elapsed = self._meter.elapsed
 
     async def _leave_from_elsewhere(self) -> NoReturn:
-        """Another task leaves the block: a generator around it was dropped, and is closed by the event loop.
+        """Wait for the engine, then raise, since another task than the one that entered leaves the block.
 
-        The task group can't be left from here, but nothing is left running in it.
+        This happens when a generator around the block is dropped: the event loop closes it. The task group
+        can't be left from here, but nothing is left running in it.
 
         Raises:
-            UsageError: With what to write instead; its ``.report`` has every id that was read.
+            UsageError: If the wait is over. Its text says what to write instead, and its ``.report`` has
+                every id that was read.
         """
         with anyio.move_on_after(self._drain.grace + _SLACK, shield=True):
             await self._engine.finished.wait()
@@ -320,19 +322,19 @@ class Job:
         return report
 
     async def attach_unread(self, error: KooDriveError, share_ids: ShareIds) -> None:
-        """Give the error of a call that could not begin a report: of a collection every id, else none."""
+        """Attach a report to the error of a call that could not begin: with every id of a collection."""
         distinct: dict[str, None] = {}
         complete = isinstance(share_ids, Collection)
-        if complete:  # to read anything else would run the source's code for nothing
+        if complete:  # reading anything else would run the source's code in vain
             with suppress(UsageError):
                 await read_all(share_ids, distinct)
         _with_report(error, unsent(list(distinct), error, complete=complete))
 
     async def _read(self, share_ids: ShareIds, meter: Meter) -> tuple[list[str], bool]:
-        """All ids, checked and distinct, and whether the deadline left time to read them all."""
+        """Return the ids, checked and distinct, and whether the deadline left time to read all of them."""
         distinct: dict[str, None] = {}
         complete = False
-        # What is there already is read in no time, and belongs into the report whatever the deadline.
+        # A collection is read in no time, and belongs in the report whatever the deadline.
         reading = None if isinstance(share_ids, Collection) else self.deadline
         try:
             with anyio.move_on_after(reading):
@@ -353,7 +355,7 @@ class Job:
 
 
 def unsent(ids: list[str], error: Exception, *, complete: bool, elapsed: float = 0.0) -> CancelReport:
-    """The report of a call that ended before it sent anything."""
+    """Make the report of a call that ended before it sent anything."""
     reason = kept(error) if isinstance(error, KooDriveError) else UNSENT.error
     settlement = Settlement(Status.NOT_SENT, error=reason)
     return CancelReport.of_columns(

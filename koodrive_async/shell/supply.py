@@ -45,7 +45,7 @@ async def read_all(share_ids: ShareIds, distinct: dict[str, None]) -> None:
 
     Raises:
         InvalidShareId: If one of them can't be an id; nothing was sent.
-        UnexpectedCancellation: If the source ended by a cancellation that nobody asked for.
+        UnexpectedCancellation: If the source is ended by a cancellation that nobody asked for.
     """
     refuse_single(share_ids)
     try:
@@ -139,7 +139,11 @@ class Supply(Protocol):
         """The next batch, if there is one now."""
 
     def sample(self, where: float) -> Batch | None:
-        """A single id from what `take` has not given yet; `where` of it (0..1), or None if there is none."""
+        """Take a single id out of what `take` has not returned yet, or None if there is none.
+
+        Args:
+            where: Its place in that, from 0 (the beginning) to 1 (the end).
+        """
 
     def patience(self) -> float | None:
         """Seconds after which `take` may give more than now, or None."""
@@ -149,7 +153,12 @@ class Supply(Protocol):
 
 
 class ListSupply:
-    """Ids that are all there; `complete` says whether those are all of the source."""
+    """Ids that are all there.
+
+    Args:
+        ids: Checked and distinct.
+        complete: Whether these are all ids of the source.
+    """
 
     failure: Exception | None = None
 
@@ -179,7 +188,7 @@ class ListSupply:
         return None
 
     def sample(self, where: float) -> Batch | None:
-        """A single id of the rest of the list."""
+        """Take a single id out of the rest of the list."""
         first = self._at + int(where * (len(self._ids) - self._at))
         for place in chain(range(first, len(self._ids)), range(self._at, first)):
             if place not in self._sampled:
@@ -239,7 +248,7 @@ class StreamSupply:
         return None
 
     def sample(self, where: float) -> Batch | None:
-        """A single id of the window: what is read and not sent."""
+        """Take a single id out of the window: what was read and not yet taken."""
         if self._part:
             self._full.append(self._cut())
         if not self._full:

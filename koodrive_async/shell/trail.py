@@ -65,8 +65,8 @@ class Trail:
         trace_id: Of the last request.
         meaning: Of the last request; None while none is answered for.
         heard: Whether the service, or whatever stands before it, has answered at least once.
-        retry_after: Seconds that the last answer asked to wait, or None.
-        spoil: Throws away the connection that the last answer came over.
+        retry_after: How long the last answer asked to wait, in seconds, or None.
+        spoil: Has the connections of the last attempt thrown away, so that no other request uses them.
         resting: Whether it waits out a back-off, so that others may go meanwhile.
         on_rest: Called when such a wait begins.
     """
@@ -91,17 +91,22 @@ class Trail:
     on_rest: Callable[[], None] = lambda: None
 
     def note(self, error: KooDriveError, *, refusing: bool) -> None:
-        """Keep a failure: a copy, which no raise gives a traceback with its frames."""
+        """Keep a copy of a failure; raising the original adds no traceback to it.
+
+        Args:
+            error: The failure.
+            refusing: Whether the service refused, so that it is certain that it did nothing.
+        """
         self.error, self.refusing = kept(error), refusing
         if refusing:
             self.refused = self.error
 
     def sign_off(self, error: KooDriveError) -> KooDriveError:
-        """The error that ends the call, with what is known of the call written on it."""
+        """Write what is known of the call on the error that ends it, and return the error."""
         error.attempts = self.requests
         error.trace_id = error.trace_id or self.trace_id
         error.ambiguous = self.ambiguous
-        if not isinstance(error, CallEnded):  # that says nothing of what happened before
+        if not isinstance(error, CallEnded):  # which says nothing about what happened before
             self.error = kept(error)
             if self.refusing and type(error) is type(self.refused):
                 self.refused = self.error

@@ -236,3 +236,19 @@ async def test_a_borrowed_client_that_sends_again_and_is_refused(make_koodrive, 
         report = await report_of(client, emulator.share_ids)
     assert statuses(report) == {"unknown": 1}
     assert emulator.cancelled_count == 1
+
+
+@pytest.mark.parametrize("code", ["13000410", "13000302", "13000102"])
+async def test_a_stray_refusal_over_a_borrowed_client_settles_nothing(make_koodrive, by_token, code):
+    """Its connections are not known, so the refusal may be the answer to another request: it is asked twice."""
+    emulator = make_koodrive(shares=1)
+    emulator.script(refused(code))
+    async with (
+        httpx.AsyncClient(trust_env=False) as http,
+        AsyncShareClient(emulator.url, by_token, http=http, retry=FEW) as client,
+    ):
+        report = await client.cancel(emulator.share_ids)
+        assert statuses(report) == {"cancelled": 1}
+        emulator.script(refused(code), refused(code))
+        report = await client.cancel(emulator.share_ids)
+        assert statuses(report) == {"rejected": 1}
