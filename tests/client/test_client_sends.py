@@ -22,6 +22,9 @@ from tests.support.blackhole import closed_port
 
 pytestmark = pytest.mark.usefixtures("leaks")
 
+#: Held from now on, so that no test is blamed for its socket.
+CLOSED = closed_port()
+
 FEW = RetryPolicy(attempts=1, base=0.001, cap=0.002)
 
 
@@ -168,7 +171,7 @@ class Again(httpx.AsyncBaseTransport):
         try:
             return await self.inner.handle_async_request(request)
         except httpx.TransportError:
-            request.url = request.url.copy_with(port=closed_port())
+            request.url = request.url.copy_with(port=CLOSED)
             return await self.inner.handle_async_request(request)
 
     async def aclose(self):
@@ -188,7 +191,7 @@ async def test_a_borrowed_client_that_retries_by_itself(deaf, by_token):
 async def test_a_borrowed_client_that_never_connects(by_token):
     async with (
         httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=2)) as http,
-        AsyncShareClient(f"http://127.0.0.1:{closed_port()}", by_token, http=http, retry=FEW) as client,
+        AsyncShareClient(f"http://127.0.0.1:{CLOSED}", by_token, http=http, retry=FEW) as client,
     ):
         report = await report_of(client, ["1", "2"])
     assert statuses(report) == {"not_sent": 2}
@@ -240,7 +243,7 @@ async def test_a_borrowed_client_that_sends_again_and_is_refused(make_koodrive, 
 
 @pytest.mark.parametrize("code", ["13000410", "13000302", "13000102"])
 async def test_a_stray_refusal_over_a_borrowed_client_settles_nothing(make_koodrive, by_token, code):
-    """Its connections are not known, so the refusal may be the answer to another request: it is asked twice."""
+    """The refusal may be the answer to another request, so it is asked twice."""
     emulator = make_koodrive(shares=1)
     emulator.script(refused(code))
     async with (

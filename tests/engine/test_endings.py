@@ -35,6 +35,9 @@ from tests.support.threaded import until
 
 pytestmark = pytest.mark.usefixtures("leaks")
 
+#: Held from now on, so that no test is blamed for its socket.
+CLOSED = closed_port()
+
 FEW = RetryPolicy(attempts=2, base=0.001, cap=0.002)
 
 
@@ -201,7 +204,7 @@ async def test_a_fatal_error_is_the_reason_of_what_it_kept_from_going(make_koodr
 async def test_a_dead_endpoint_raises_whatever_the_number_of_ids(connect, transport, count, how):
     ids, outcomes = some_ids(count), []
     retry = RetryPolicy(attempts=2, base=0.001, cap=0.002, patience=0.5)
-    async with over(transport, connect, f"http://127.0.0.1:{closed_port()}", retry=retry) as client:
+    async with over(transport, connect, f"http://127.0.0.1:{CLOSED}", retry=retry) as client:
         with pytest.raises(ConnectFailed) as caught:
             await perform(client, how, ids, outcomes)
     report = caught.value.report
