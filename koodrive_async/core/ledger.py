@@ -67,6 +67,7 @@ def write(settlement: Settlement) -> str:
         "attempts": settlement.attempts,
         "trace_id": settlement.trace_id,
         "answered": settlement.answered,
+        "told": settlement.told,
         "error": None if error is None else _write_error(error),
     }
     kept = {name: value for name, value in record.items() if value}
@@ -113,6 +114,7 @@ def read(text: str) -> Settlement:
             trace_id=str(record.get("trace_id", "")),
             error=None if error is None else _read_error(error),
             answered=bool(record.get("answered", False)),
+            told=bool(record.get("told", False)),
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a settlement: {type(error).__name__}") from None

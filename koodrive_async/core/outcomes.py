@@ -67,6 +67,8 @@ class Settlement:
     error: KooDriveError | None = None
     answered: bool = attrs.field(default=False, repr=False)
     """Whether the service named this id in a reply's list."""
+    told: bool = attrs.field(default=False, repr=False, eq=False)
+    """Whether the error was said of this very id: in a list, or of a request with no other id in it."""
 
     @property
     def well(self) -> bool:

@@ -284,4 +284,5 @@ def _settlement(code: str, message: str, rules: Rules, asked: Asked) -> Settleme
         trace_id=asked.trace_id,
         error=error,
         answered=True,
+        told=True,
     )

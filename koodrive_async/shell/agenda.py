@@ -194,6 +194,9 @@ class Agenda:
     def halve(self, piece: Piece) -> None:
         """Depth first: the sooner a single id is alone, the sooner it is known what was refused."""
         self._halving = piece.origin
+        if piece.alone:  # samples were cut from it while it was parked
+            self._ready.appendleft(self._cut(piece, piece.batch))
+            return
         self._ready.extendleft(self._cut(piece, half) for half in reversed(piece.batch.halves()))
 
     # -- which is next ----------------------------------------------------------------------------

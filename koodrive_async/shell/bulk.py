@@ -168,7 +168,9 @@ class Engine:
             piece = self._agenda.next(now, busy) if may_begin else None
             if piece is not None:
                 return piece
-            if not busy and self._agenda.empty and not self._replies.confirm_rest():
+            if not busy and self._agenda.empty:
+                if self._replies.confirm_rest():
+                    continue
                 break
             self._idle += 1
             try:
@@ -231,7 +233,7 @@ class Engine:
         if doubtful:  # an earlier run may have sent these: keep them apart from the others
             refused = {}
             if journal.settles_repeated_refusals:
-                refused = {ids[i]: known[ids[i]].code for i in doubtful if known[ids[i]].refused}
+                refused = {ids[i]: known[ids[i]].code for i in doubtful if known[ids[i]].told}
             self._agenda.doubt(piece, piece.batch.only(sorted(doubtful)), refused)
         piece.batch = piece.batch.only([i for i in rest if i not in doubtful])
         if piece.batch.ids:
@@ -279,14 +281,17 @@ class Engine:
 
     def _call_ended(self, reason: Ended | None) -> KooDriveError:
         """Return the error of ids that were not sent."""
-        if isinstance(self.failure, KooDriveError):
-            return kept(self.failure)
         if self.failure is not None:
-            error = CallEnded(f"the call was ended by {type(self.failure).__name__} before this was sent")
-            error.gave_up = Ended.FAILED
-        else:
-            error = CallEnded(
-                _NOT_SENT_BECAUSE.get(reason or Ended.LEFT, "the call ended before this was sent")
-            )
-            error.gave_up = reason or Ended.LEFT
+            return ended_by(self.failure)
+        error = CallEnded(_NOT_SENT_BECAUSE.get(reason or Ended.LEFT, "the call ended before this was sent"))
+        error.gave_up = reason or Ended.LEFT
         return error.detached()
+
+
+def ended_by(failure: Exception) -> KooDriveError:
+    """Return the error of ids that were not sent because of a failure: it, or what says so."""
+    if isinstance(failure, KooDriveError):
+        return kept(failure)
+    error = CallEnded(f"the call was ended by {type(failure).__name__} before this was sent")
+    error.gave_up = Ended.FAILED
+    return error.detached()

@@ -229,6 +229,7 @@ class Replies:
             message=getattr(error, "message", ""),
             error=None if well else piece.trail.error,
             answered=well,
+            told=True,
         )
 
     async def _settle_accused(self) -> None:

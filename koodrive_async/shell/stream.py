@@ -30,7 +30,7 @@ from koodrive_async.core.outcomes import UNSENT, Ended, Settlement, ShareOutcome
 from koodrive_async.core.pairing import Rules
 from koodrive_async.core.report import CancelReport, CancelSummary, Tally
 from koodrive_async.core.settings import check_callables, optional_seconds, seconds
-from koodrive_async.shell.bulk import Engine
+from koodrive_async.shell.bulk import Engine, ended_by
 from koodrive_async.shell.call import Caller
 from koodrive_async.shell.drain import GRACE, Drain
 from koodrive_async.shell.journal import Journal, open_journal
@@ -39,7 +39,6 @@ from koodrive_async.shell.log import say
 from koodrive_async.shell.progress import Meter
 from koodrive_async.shell.recording import Keeper, Sink
 from koodrive_async.shell.supply import ListSupply, ShareIds, StreamSupply, Supply, read_all
-from koodrive_async.shell.trail import kept
 
 #: How much longer than the grace period an engine may take to end, in seconds: time to settle what is left.
 _SLACK = 1.0
@@ -356,8 +355,7 @@ class Job:
 
 def unsent(ids: list[str], error: Exception, *, complete: bool, elapsed: float = 0.0) -> CancelReport:
     """Make the report of a call that ended before it sent anything."""
-    reason = kept(error) if isinstance(error, KooDriveError) else UNSENT.error
-    settlement = Settlement(Status.NOT_SENT, error=reason)
+    settlement = Settlement(Status.NOT_SENT, error=ended_by(error))
     return CancelReport.of_columns(
         ids, [settlement] * len(ids), elapsed=elapsed, complete=complete, ended=Ended.FAILED
     )

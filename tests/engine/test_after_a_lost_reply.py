@@ -182,3 +182,21 @@ async def test_an_answer_that_failed_is_as_good_as_lost(connect, status):
             report = await client.cancel(some_ids(10))
     assert statuses(report) == {"unknown": 10}
     assert {outcome.status for outcome in report.outcomes} == {Status.UNKNOWN}
+
+
+async def test_the_refusal_of_a_whole_batch_is_not_that_of_each_id(connect, tmp_path):
+    """The first run ends while it still looks for the bad one: of the others nothing was ever said."""
+    ids = some_ids(8)
+    journal = Journal(tmp_path / "j", settle_repeated_refusals=True)
+    service = Service("13000102", whole=True, status=400)
+
+    def hurried(request):
+        return service(request) if len(service.requests) < 2 else End.RST
+
+    retry = RetryPolicy(attempts=1, base=0.001, cap=0.002)
+    with RawServer(hurried) as server:
+        async with connect(server.url, retry=retry) as client:
+            first = await client.cancel(ids, journal=journal)
+            server.handler = service
+            second = await client.cancel(ids, journal=journal)
+    assert statuses(first) == statuses(second) == {"unknown": 8}
