@@ -1,7 +1,9 @@
 """Code of the caller's own, good and bad: sources, middleware, hooks, token providers, HTTP clients."""
 
 import asyncio
+import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -9,12 +11,15 @@ import anyio
 import attrs
 import httpx
 
-from koodrive_async import ConnectionLost, TransportFailure
-from tests.checker.books import Books
+from koodrive_async import ConnectionLost, Reply, TransportFailure
+from tests.checker.books import INVALID, REFUSED, Books
 from tests.checker.histories import Call, History
 
 #: Never used for TLS, but building one for each client would cost more than the history.
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+#: What a middleware says that answers by itself.
+OWN_ANSWERS = ((503, "503"), (429, "APIG.0308"), (400, INVALID), (200, REFUSED))
 
 
 class Broken(Exception):
@@ -92,8 +97,10 @@ class Meddler:
         due = self.calls == self.history.middleware_at and not self.books.calm
         if how == "twice" and not self.books.calm:
             return await self._twice(request, send)
-        if how == "answers" and due:
-            return await self._answer(request, send)
+        if how == "loses" and due:
+            return await self._lose(request, send)
+        if how == "answers" and self.calls - self.history.middleware_at in (0, 1) and not self.books.calm:
+            return self._answer(request)
         if how == "cancelled after" and due:
             await send(request)
         if due and how in ("raises", "cancelled", "cancelled after"):
@@ -109,7 +116,18 @@ class Meddler:
             return await send(request)
         return reply if reply.status < 500 else await send(request)
 
-    async def _answer(self, request: Any, send: Any) -> Any:
+    def _answer(self, request: Any) -> Reply:
+        """Answer without sending, as one does that keeps a limit of its own."""
+        ids = json.loads(request.body)["shareIds"]
+        status, code = self.history.weather.draw("middleware", *ids).choice(OWN_ANSWERS)
+        self.books.tell(f"the middleware answers for {self.books.short(ids)}: {status} {code}")
+        self.books.refused_inside.append((ids, code))
+        now = time.monotonic()
+        return Reply(
+            status=status, headers=(), body=json.dumps({"code": code}).encode(), sent_at=now, received_at=now
+        )
+
+    async def _lose(self, request: Any, send: Any) -> Any:
         reply = await send(request)
         self.books.tell("the middleware loses the reply")
         del reply

@@ -51,9 +51,12 @@ class History:
     http: str = ""  # "" for the default transport, "pool", "retries"
     concurrency: int = 3
     attempts: int = 3
-    read: float = 0.08
+    together: bool = False  # the calls are made at the same time
     journal: bool = False
-    middleware: str = ""  # or "watches", "twice", "raises", "cancelled", "cancelled after", "answers"
+    settles: bool = False  # the journal settles refusals that come twice
+    middleware: str = (
+        ""  # or "watches", "twice", "raises", "cancelled", "cancelled after", "loses", "answers"
+    )
     middleware_at: int = 1
     hook: str = ""  # or "raises", "cancelled"
     provider: str = ""  # "renews", "cancelled"
@@ -64,6 +67,13 @@ class History:
         """Whether nothing goes wrong that may matter: hooks don't."""
         harmless = not (self.middleware or self.provider or any(call.source_end for call in self.calls))
         return self.topic == "calm" or (self.topic == "strays" and harmless)
+
+    @property
+    def tight(self) -> bool:
+        """Whether the client waits for a short time only: then on a busy machine anything may time out."""
+        weather = self.weather
+        drawn = (*weather.faults, *(fault for fault in (weather.first, weather.always) if fault))
+        return any(way is Way.HANG for way, _ in drawn)
 
     @property
     def between_strays(self) -> bool:
@@ -109,8 +119,8 @@ class Draft:
 # -- topics ---------------------------------------------------------------------------------------
 
 OLD = (
-    *MUTE, Way.SLOW, Way.NO_LIST, Way.THROTTLED, Way.LATE, Way.MISSING, Way.TWICE, Way.FOREIGN, Way.SHUFFLED,
-    Way.NUMBERS, Way.MIXED,
+    *MUTE, Way.SLOW, Way.NO_LIST, Way.ODD, Way.THROTTLED, Way.LATE, Way.MISSING, Way.TWICE, Way.FOREIGN,
+    Way.SHUFFLED, Way.NUMBERS, Way.MIXED,
 )  # fmt: skip
 LISTS = (
     Way.CONTRADICTION, Way.OTHER_NAME, Way.IN_TEXT, Way.IN_5XX, Way.ZEROS, Way.MIXED, Way.FOREIGN,
@@ -176,6 +186,7 @@ def _twice(draft: Draft) -> None:
     draft.faults = [(Way.CLOSED_DOOR, True), *draft.some(*LOSSES)]
     draft.chance = draft.rng.choice((0.2, 0.9))
     draft.options["attempts"] = draft.rng.choice((1, 1, 2))
+    draft.afters = draft.rng.choice(((After.GONE,), REFUSING))
 
 
 def _crossing(draft: Draft) -> None:
@@ -198,7 +209,7 @@ def _crossing(draft: Draft) -> None:
         draft.kinds = draft.rng.sample((Kind.REFUSED, Kind.NEVER, Kind.LIVE), 2)
         draft.count = draft.rng.choice((2, 4, 8))
         draft.call = attrs.evolve(draft.call, how=draft.rng.choice(("cancel", "open_cancel")), source="list")
-        draft.options |= {"calls": 2, "read": 0.5}
+        draft.options["calls"] = 2
     else:
         draft.faults = [(Way.GLUED, True), (Way.NAMELESS, True), (Way.GLUED_GONE, True)]
     draft.chance = draft.rng.choice((0.3, 0.6, 0.9))
@@ -225,6 +236,7 @@ def _gone(draft: Draft) -> None:
         draft.afters = (After.GONE, After.GONE_WHOLE)
         draft.faults, draft.chance = draft.some(*MUTE), 0.1
         draft.first = draft.rng.choice((None, (draft.rng.choice(MUTE), True)))
+        draft.options["http"] = draft.rng.choice(("", "", "pool"))
 
 
 def _limits(draft: Draft) -> None:
@@ -264,17 +276,18 @@ def _dead(draft: Draft) -> None:
 
 
 def _statuses(draft: Draft) -> None:
-    """Statuses that nobody expects, for ids that are cancelled already."""
-    draft.afters = (After.ODD,)
-    draft.first = (draft.rng.choice((*MUTE, Way.MISSING)), True)
-    draft.chance = 0.0
+    """Statuses that nobody expects: the first answer, or that for ids that are cancelled already."""
+    draft.afters = (draft.rng.choice((After.ODD, After.GONE)),)
+    draft.first = (draft.rng.choice((Way.ODD, Way.ODD, Way.MISSING, *MUTE)), True)
+    draft.faults, draft.chance = [(Way.ODD, True), (Way.ODD, False)], draft.rng.choice((0.0, 0.9))
 
 
 def _tokens(draft: Draft) -> None:
     draft.options["provider"] = "renews"
     draft.faults = [(Way.EXPIRED, False), *draft.some(*MUTE)]
     draft.chance = draft.rng.choice((0.3, 0.6))
-    draft.options["middleware"] = draft.rng.choice(("", "answers", "watches"))
+    draft.options["middleware"] = draft.rng.choice(("", "loses", "answers", "watches"))
+    draft.options["middleware_at"] = draft.rng.randint(1, 3)
 
 
 def _anything(draft: Draft) -> None:
@@ -290,7 +303,19 @@ def _maybe_journal(draft: Draft) -> None:
     """One history in five keeps a journal, and runs again on it."""
     if draft.rng.random() < 0.2:
         draft.options["journal"] = True
+        draft.options["settles"] = draft.rng.random() < 0.5
         draft.again = Call(how=draft.rng.choice(("cancel", "open_cancel")))
+
+
+def _maybe_together(draft: Draft) -> None:
+    """One history in six makes several calls at the same time, where calls don't depend on each other."""
+    if (
+        draft.rng.random() < 1 / 6
+        and draft.again is None
+        and "calls" not in draft.options
+        and draft.count > 3
+    ):
+        draft.options |= {"calls": draft.rng.choice((2, 3)), "together": True}
 
 
 TOPICS: dict[str, Callable[[Draft], None]] = {
@@ -334,7 +359,6 @@ def history(seed: str) -> History:
         grace=rng.choice((0.05, 0.3)),
     )
     draft.options = {"concurrency": rng.choice((1, 2, 4)), "attempts": rng.choice((1, 2, 3))}
-    draft.options["read"] = rng.choice((0.05, 0.08))
     TOPICS[topic](draft)
     weather = Weather(
         seed,
@@ -346,6 +370,8 @@ def history(seed: str) -> History:
         idle_close=draft.idle_close,
         gone_whole=draft.gone_whole,
     )
+    if topic not in ("strays", "gone"):  # whose promises are about one call
+        _maybe_together(draft)
     split: Any = draft.options.pop("calls", 1)
     calls = [draft.call] * split if draft.again is None else [draft.call, draft.again]
     return History(

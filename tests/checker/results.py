@@ -10,10 +10,6 @@ from tests.checker.histories import Call
 
 WELL = (Status.CANCELLED, Status.ALREADY_GONE)
 
-# -- shim: what the package does not have yet. To be deleted, with every line that says HAS_ENDED. ---
-HAS_ENDED = hasattr(CancelReport, "complete")
-# ----------------------------------------------------------------------------------------------------
-
 
 @attrs.define
 class Result:
