@@ -13,7 +13,8 @@ import httpx
 
 from koodrive_async import ConnectionLost, Reply, TransportFailure
 from tests.checker.books import INVALID, REFUSED, Books
-from tests.checker.histories import Call, History
+from tests.checker.histories import History
+from tests.checker.topics import Call
 
 #: Never used for TLS, but building one for each client would cost more than the history.
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -144,11 +145,20 @@ class Retrying(httpx.AsyncHTTPTransport):
             return await super().handle_async_request(request)
 
 
+class Switching(httpx.AsyncHTTPTransport):
+    """A transport that hands on a status below 200 as a final one, which h11 never does."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        response.status_code = {299: 101, 206: 199}.get(response.status_code, response.status_code)
+        return response
+
+
+TRANSPORTS = {"pool": httpx.AsyncHTTPTransport, "retries": Retrying, "switches": Switching}
+
+
 def http_client(kind: str) -> httpx.AsyncClient | None:
-    if not kind:
-        return None
-    transport = (Retrying if kind == "retries" else httpx.AsyncHTTPTransport)(verify=TLS)
-    return httpx.AsyncClient(transport=transport)
+    return httpx.AsyncClient(transport=TRANSPORTS[kind](verify=TLS)) if kind else None
 
 
 class Hook:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from koodrive_async import CancelReport, KooDriveError, ShareOutcome, Status, TransportFailure
 from tests.checker.books import BUSY, GONE, INVALID, REFUSED, Books
 from tests.checker.callers import Broken
-from tests.checker.histories import Call, History
+from tests.checker.histories import History
 from tests.checker.results import WELL, Result
+from tests.checker.topics import Call
 
 #: Requests after which a call must have noticed that nothing is accepted; those under way are on top.
 MOST_IN_VAIN = 45

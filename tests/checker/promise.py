@@ -124,7 +124,7 @@ def _ended(result: Result, outcome: ShareOutcome) -> Iterator[str]:
         "": isinstance(result.error, Broken),  # a source that failed before anything was sent
     }
     if not may.get(gave_up):
-        yield f"{outcome.status.name} because of {gave_up!r}, which was not so: {outcome.error!r}"
+        yield f"{outcome.status.name} because of ({gave_up}), which was not so: {outcome.error!r}"
 
 
 def _cancelled(claim: _Claim) -> Iterator[str]:

@@ -6,7 +6,7 @@ import attrs
 
 from koodrive_async import CancelReport, ShareOutcome, Status
 from tests.checker.callers import Source
-from tests.checker.histories import Call
+from tests.checker.topics import Call
 
 WELL = (Status.CANCELLED, Status.ALREADY_GONE)
 

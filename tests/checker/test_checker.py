@@ -7,9 +7,10 @@ import os
 
 import pytest
 
-from tests.checker.histories import TOPICS, history, seeds
+from tests.checker.histories import history, seeds
 from tests.checker.play import check
 from tests.checker.replies import Way
+from tests.checker.topics import TOPICS
 
 HISTORIES = int(os.environ.get("CHECKER_HISTORIES", "20000"))
 FIRST = int(os.environ.get("CHECKER_FIRST", "1000"))
