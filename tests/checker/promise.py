@@ -78,11 +78,15 @@ class _Claim:
         code = entry.claims.get(self.share.share_id) or whole
         return "" if code in ("0", GONE) else code
 
-    def refused_again(self) -> bool:
-        """Whether this call and an earlier one were refused with the same code."""
-        codes = {(self.refusal(one), one.run) for one in self.entries if one.sent}
-        now = {code for code, run in codes if run == self.result.run}
-        return any(code in now for code, run in codes if code and run < self.result.run)
+    def refused_again(self, *, alone: bool = True) -> bool:
+        """Whether two calls saw the same refusal; `alone`: the earlier one of just this id.
+
+        A call that ends while it still looks for the culprit leaves ids with the refusal of a whole request.
+        """
+        told = [one for one in self.entries if one.sent]
+        now = {self.refusal(one) for one in told if one.run == self.result.run} - {""}
+        earlier = [one for one in told if one.run < self.result.run]
+        return any(self.refusal(one) in now or (not alone and one.refused in now) for one in earlier)
 
     def only_word(self) -> bool:
         """A single id, of which the service says twice that it does not exist: nobody can know better."""
@@ -143,7 +147,7 @@ def _already_gone(claim: _Claim) -> Iterator[str]:
 
 
 def _rejected(claim: _Claim) -> Iterator[str]:
-    if claim.done_by is not None and not (claim.history.settles and claim.refused_again()):
+    if claim.done_by is not None and not (claim.history.settles and claim.refused_again(alone=False)):
         yield f"REJECTED, but request {claim.done_by.number} carried it out"
     elif not claim.refused():
         yield "REJECTED, but nobody refused it"

@@ -206,7 +206,9 @@ class _Answering:
         acts = ", carried out" if self.entry.acted else ""
         self.entry.fault = f"HTTP {status}{acts}"
         value = self.rng.choice(({"code": int(REFUSED), "msg": "not active"}, {"code": INVALID}, {"code": 1}))
-        return Answer(reply(status, value), end="FIN" if status < 200 else "")
+        if status < 200:  # no end of an exchange, and then the connection ends
+            return Answer(reply(status, value), end="FIN", whole=False)
+        return Answer(reply(status, value))
 
     def _refusal(self, status: int, code: str, message: str, headers: str = "") -> Answer:
         self.entry.refused, self.entry.nameless = code, True
