@@ -88,6 +88,7 @@ class Books:
     #: What a middleware answered by itself: ids, and the code with which it refused them.
     refused_inside: list[tuple[Sequence[str], str]] = attrs.field(factory=list)
     asked: dict[tuple[str, ...], int] = attrs.field(factory=dict)
+    places: dict[str, int] = attrs.field(factory=dict)
     story: list[str] = attrs.field(factory=list)
     began: float = attrs.field(factory=time.monotonic)
 
@@ -123,7 +124,9 @@ class Books:
         return ",".join(f"#{a}" if a == b else f"#{a}-{b}" for a, b in runs) or "none"
 
     def place(self, share_id: str) -> int:
-        return list(self.shares).index(share_id) if share_id in self.shares else -1
+        if len(self.places) != len(self.shares):
+            self.places = {known: number for number, known in enumerate(self.shares)}
+        return self.places.get(share_id, -1)
 
     def kinds(self) -> str:
         """The shares for people."""

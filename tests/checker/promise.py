@@ -86,7 +86,10 @@ class _Claim:
         told = [one for one in self.entries if one.sent]
         now = {self.refusal(one) for one in told if one.run == self.result.run} - {""}
         earlier = [one for one in told if one.run < self.result.run]
-        return any(self.refusal(one) in now or (not alone and one.refused in now) for one in earlier)
+        if alone:
+            return any(self.refusal(one) in now for one in earlier)
+        inside = [code for ids, code in self.books.refused_inside if self.share.share_id in ids]
+        return bool(inside) or any(one.refused in now or self.refusal(one) in now for one in earlier)
 
     def only_word(self) -> bool:
         """A single id, of which the service says twice that it does not exist: nobody can know better."""
