@@ -150,7 +150,8 @@ class Switching(httpx.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await super().handle_async_request(request)
-        response.status_code = {299: 101, 206: 199}.get(response.status_code, response.status_code)
+        if 200 < response.status_code < 300:
+            response.status_code = 101
         return response
 
 

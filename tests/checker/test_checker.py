@@ -27,7 +27,7 @@ def _hold(chosen) -> None:
 
 
 def test_a_few_histories_hold():
-    _hold(seeds(0, 150))
+    _hold(seeds(0, 90))
 
 
 @pytest.mark.heavy
