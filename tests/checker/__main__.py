@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import koodrive_async
-from tests.checker.histories import BACKENDS, TOPICS, seeds
+from tests.checker.histories import BACKENDS, seeds
 from tests.checker.play import check
+from tests.checker.topics import TOPICS
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ code with the client: what a reply is worth is noted here by whoever made it, ne
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import attrs
@@ -75,6 +75,8 @@ class Books:
 
     shares: dict[str, Share]
     run: int = 1
+    #: Of calls at the same time: the call that asks for an id.
+    owners: dict[str, int] = attrs.field(factory=dict)
     calm: bool = False
     entries: list[Entry] = attrs.field(factory=list)
     #: Runs in which something was answered whole, by whomever.
@@ -83,7 +85,10 @@ class Books:
     lossy: bool = False
     #: Runs in which the caller's own code ended by an exception that the call must report.
     broke: set[int] = attrs.field(factory=set)
+    #: What a middleware answered by itself: ids, and the code with which it refused them.
+    refused_inside: list[tuple[Sequence[str], str]] = attrs.field(factory=list)
     asked: dict[tuple[str, ...], int] = attrs.field(factory=dict)
+    places: dict[str, int] = attrs.field(factory=dict)
     story: list[str] = attrs.field(factory=list)
     began: float = attrs.field(factory=time.monotonic)
 
@@ -91,7 +96,9 @@ class Books:
         self.story.append(f"{(time.monotonic() - self.began) * 1000:7.1f} ms  {text}")
 
     def arrived(self, ids: Iterable[str], fault: str = "") -> Entry:
-        entry = Entry(len(self.entries) + 1, self.run, tuple(ids), fault)
+        these = tuple(ids)
+        run = self.owners.get(these[0], self.run) if these else self.run
+        entry = Entry(len(self.entries) + 1, run, these, fault)
         self.entries.append(entry)
         return entry
 
@@ -117,7 +124,9 @@ class Books:
         return ",".join(f"#{a}" if a == b else f"#{a}-{b}" for a, b in runs) or "none"
 
     def place(self, share_id: str) -> int:
-        return list(self.shares).index(share_id) if share_id in self.shares else -1
+        if len(self.places) != len(self.shares):
+            self.places = {known: number for number, known in enumerate(self.shares)}
+        return self.places.get(share_id, -1)
 
     def kinds(self) -> str:
         """The shares for people."""

@@ -1,7 +1,9 @@
 """Code of the caller's own, good and bad: sources, middleware, hooks, token providers, HTTP clients."""
 
 import asyncio
+import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -9,12 +11,16 @@ import anyio
 import attrs
 import httpx
 
-from koodrive_async import ConnectionLost, TransportFailure
-from tests.checker.books import Books
-from tests.checker.histories import Call, History
+from koodrive_async import ConnectionLost, Reply, TransportFailure
+from tests.checker.books import INVALID, REFUSED, Books
+from tests.checker.histories import History
+from tests.checker.topics import Call
 
 #: Never used for TLS, but building one for each client would cost more than the history.
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+#: What a middleware says that answers by itself.
+OWN_ANSWERS = ((503, "503"), (429, "APIG.0308"), (400, INVALID), (200, REFUSED))
 
 
 class Broken(Exception):
@@ -92,8 +98,10 @@ class Meddler:
         due = self.calls == self.history.middleware_at and not self.books.calm
         if how == "twice" and not self.books.calm:
             return await self._twice(request, send)
-        if how == "answers" and due:
-            return await self._answer(request, send)
+        if how == "loses" and due:
+            return await self._lose(request, send)
+        if how == "answers" and self.calls - self.history.middleware_at in (0, 1) and not self.books.calm:
+            return self._answer(request)
         if how == "cancelled after" and due:
             await send(request)
         if due and how in ("raises", "cancelled", "cancelled after"):
@@ -109,7 +117,18 @@ class Meddler:
             return await send(request)
         return reply if reply.status < 500 else await send(request)
 
-    async def _answer(self, request: Any, send: Any) -> Any:
+    def _answer(self, request: Any) -> Reply:
+        """Answer without sending, as one does that keeps a limit of its own."""
+        ids = json.loads(request.body)["shareIds"]
+        status, code = self.history.weather.draw("middleware", *ids).choice(OWN_ANSWERS)
+        self.books.tell(f"the middleware answers for {self.books.short(ids)}: {status} {code}")
+        self.books.refused_inside.append((ids, code))
+        now = time.monotonic()
+        return Reply(
+            status=status, headers=(), body=json.dumps({"code": code}).encode(), sent_at=now, received_at=now
+        )
+
+    async def _lose(self, request: Any, send: Any) -> Any:
         reply = await send(request)
         self.books.tell("the middleware loses the reply")
         del reply
@@ -126,11 +145,21 @@ class Retrying(httpx.AsyncHTTPTransport):
             return await super().handle_async_request(request)
 
 
+class Switching(httpx.AsyncHTTPTransport):
+    """A transport that hands on a status below 200 as a final one, which h11 never does."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if 200 < response.status_code < 300:
+            response.status_code = 101
+        return response
+
+
+TRANSPORTS = {"pool": httpx.AsyncHTTPTransport, "retries": Retrying, "switches": Switching}
+
+
 def http_client(kind: str) -> httpx.AsyncClient | None:
-    if not kind:
-        return None
-    transport = (Retrying if kind == "retries" else httpx.AsyncHTTPTransport)(verify=TLS)
-    return httpx.AsyncClient(transport=transport)
+    return httpx.AsyncClient(transport=TRANSPORTS[kind](verify=TLS)) if kind else None
 
 
 class Hook:

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from koodrive_async import CancelReport, KooDriveError, ShareOutcome, Status
-from tests.checker.books import Books
+from koodrive_async import CancelReport, KooDriveError, ShareOutcome, Status, TransportFailure
+from tests.checker.books import BUSY, GONE, INVALID, REFUSED, Books
 from tests.checker.callers import Broken
-from tests.checker.histories import Call, History
-from tests.checker.results import HAS_ENDED, WELL, Result
+from tests.checker.histories import History
+from tests.checker.results import WELL, Result
+from tests.checker.topics import Call
 
 #: Requests after which a call must have noticed that nothing is accepted; those under way are on top.
 MOST_IN_VAIN = 45
@@ -27,9 +28,10 @@ def ending(history: History, books: Books, result: Result) -> Iterator[str]:
     requests = sum(entry.run == result.run for entry in books.entries)
     if history.hopeless and requests > MOST_IN_VAIN:
         yield f"{requests} requests, and nothing was ever accepted"
-    if HAS_ENDED:
-        yield from _named_ending(result)
-        yield from _named_error(history, result)
+    yield from _named_ending(result)
+    yield from _named_error(history, result)
+    if result.by_itself and isinstance(result.error, TransportFailure):
+        yield from _dead(history, books, result)
 
 
 def _raised(history: History, result: Result) -> Iterator[str]:
@@ -70,15 +72,30 @@ def _quiet_end(history: History, books: Books, result: Result) -> Iterator[str]:
         yield "returned, but nothing was ever answered"
 
 
+def _dead(history: History, books: Books, result: Result) -> Iterator[str]:
+    """A call that says that nobody ever answered."""
+    answered = [one.number for one in books.entries if one.run == result.run and one.finished]
+    sure = not (history.tight or history.middleware)
+    if answered and sure and result.error.gave_up != "patience":
+        yield f"raised {result.error!r}, but request {answered[0]} was answered"
+
+
 def _named_ending(result: Result) -> Iterator[str]:
     report, error = result.report, result.error
-    json.dumps(report.to_dict())
+    plain = json.loads(json.dumps(report.to_dict()))
+    shown = plain["version"], plain["ok"], plain["complete"], plain["ended"]
+    if shown != (1, bool(report), report.complete, report.ended.value):
+        yield f"to_dict() begins with {shown}"
+    if plain["counts"] != {status.value: count for status, count in report.counts.items()}:
+        yield f"to_dict() counts {plain['counts']}"
+    if report.unjournaled:
+        yield f"{report.unjournaled} outcomes are not in the journal"
     if bool(report) != (report.complete and report.all_well):
         yield f"True in a condition: {bool(report)}, complete={report.complete}, all_well={report.all_well}"
     if report.complete and not result.whole:
         yield f"complete, but {len(result.source.read)} of {len(result.source.ids)} ids were read"
-    if result.returned_by_itself and not report.complete:
-        yield "not complete, and nobody ended it early"
+    if result.returned_by_itself and not (report.complete and report.ended.name == "EXHAUSTED"):
+        yield f"complete={report.complete}, ended={report.ended.name}, and nobody ended it early"
     may = {
         "EXHAUSTED": report.complete,
         "STOPPED": result.stopped,
@@ -118,6 +135,7 @@ def sums(history: History, books: Books, result: Result) -> Iterator[str]:
     if report is None:
         return
     outcomes = result.outcomes()
+    yield from (f"request {one.number} asks for nothing" for one in books.entries if not one.ids)
     arrived = sum(entry.run == result.run for entry in books.entries)
     if arrived > report.requests and history.http != "retries" and history.middleware != "twice":
         yield f"{arrived} requests came in, {report.requests} reported"
@@ -148,6 +166,23 @@ def _report(result: Result, outcomes: Sequence[ShareOutcome], given: Sequence[st
         may = outcome.status not in WELL
         if (must and outcome.share_id not in again) or (not may and outcome.share_id in again):
             yield f"{outcome.status.name} and retryable_ids disagree"
+    yield from _order(result, outcomes)
+
+
+def _order(result: Result, outcomes: Sequence[ShareOutcome]) -> Iterator[str]:
+    """Ids that the service said no to come last among those worth asking for again."""
+    refused = {
+        one.share_id
+        for one in outcomes
+        if one.code in (BUSY, GONE, INVALID, REFUSED) and one.status in (Status.UNKNOWN, Status.REJECTED)
+    }
+    again = result.report.retryable_ids
+    behind = False
+    for share_id in again:
+        if behind and share_id not in refused:
+            yield f"retryable_ids names {share_id} behind ids that were refused"
+            return
+        behind = behind or share_id in refused
 
 
 def _summary(result: Result, outcomes: Sequence[ShareOutcome], given: Sequence[str]) -> Iterator[str]:
@@ -156,6 +191,9 @@ def _summary(result: Result, outcomes: Sequence[ShareOutcome], given: Sequence[s
         if found[status] > counts[status] or (status not in WELL and found[status] < counts[status]):
             yield f"{status.name}: {counts[status]} in the summary, {found[status]} handed out"
     total = sum(counts.values())
+    if result.report.complete and total < len(given):
+        yield f"complete, but {total} of {len(given)} ids were counted"
+    yield from _order(result, outcomes)
     if result.call.source != "list" and not len(given) - 1 <= total <= len(given):
         yield f"{len(given)} ids were read, and {total} counted"
     if result.returned_by_itself and (total != len(given) or len(result.taken) != total):

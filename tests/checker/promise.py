@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from koodrive_async import ShareOutcome, Status, TransportFailure
+from koodrive_async import CallEnded, ShareOutcome, Status, TransportFailure
 from tests.checker.books import BUSY, GONE, Books, Entry, Kind, Share
+from tests.checker.callers import Broken
 from tests.checker.endings import ending, sums
 from tests.checker.histories import History
-from tests.checker.results import HAS_ENDED, WELL, Result
+from tests.checker.results import WELL, Result
 
 #: What must come of a share where nothing goes wrong.
 EXPECTED = {
@@ -31,7 +32,7 @@ def judge(history: History, books: Books, results: Sequence[Result]) -> Iterator
         for finding in (*ending(history, books, result), *sums(history, books, result)):
             yield where + finding
         for outcome in result.outcomes():
-            for finding in _outcome(history, books, result, outcome):
+            for finding in _outcome(history, books, results[: result.run], outcome):
                 yield f"{where}#{books.place(outcome.share_id)} {finding}"
 
 
@@ -41,10 +42,14 @@ class _Claim:
 
     history: History
     books: Books
-    result: Result
+    calls: Sequence[Result]  # this one is the last
     outcome: ShareOutcome
     share: Share
     entries: Sequence[Entry]
+
+    @property
+    def result(self) -> Result:
+        return self.calls[-1]
 
     @property
     def done_by(self) -> Entry | None:
@@ -52,21 +57,48 @@ class _Claim:
         return self.share.done_by if self.share.done_by in self.entries else None
 
     def said(self, code: str) -> bool:
-        """Whether a reply that holds gave this code; through a lent client only those with names hold."""
-        told = (one for one in self.entries if one.sent and not (self.history.http and one.nameless))
+        """Whether a reply that holds gave this code."""
+        told = (one for one in self.entries if one.sent and self.holds(one))
         return any(one.claims.get(self.share.share_id) == code for one in told)
 
+    def holds(self, entry: Entry) -> bool:
+        """Whether a reply counts: through a lent client only one that names every id of its request."""
+        return not self.history.http or not (entry.nameless or set(entry.ids) - entry.claims.keys())
+
     def refused(self) -> bool:
-        codes = [one.refused or one.claims.get(self.share.share_id, "0") for one in self.entries if one.sent]
-        return any(code not in ("0", GONE) for code in codes) or any(one.refused for one in self.entries)
+        """Whether anybody refused it, alone or with others, a middleware too."""
+        told = [one for one in self.entries if one.sent]
+        inside = any(self.share.share_id in ids for ids, _ in self.books.refused_inside)
+        return inside or any(one.refused or self.refusal(one) for one in told)
+
+    def refusal(self, entry: Entry) -> str:
+        """The code with which a request refused just this id, or ""."""
+        # Of several ids the refusal of the whole says nothing certain.
+        whole = entry.refused if len(entry.ids) == 1 else ""
+        code = entry.claims.get(self.share.share_id) or whole
+        return "" if code in ("0", GONE) else code
+
+    def refused_again(self, *, alone: bool = True) -> bool:
+        """Whether two calls saw the same refusal; `alone`: the earlier one of just this id.
+
+        A call that ends while it still looks for the culprit leaves ids with the refusal of a whole request.
+        """
+        told = [one for one in self.entries if one.sent]
+        now = {self.refusal(one) for one in told if one.run == self.result.run} - {""}
+        earlier = [one for one in told if one.run < self.result.run]
+        if alone:
+            return any(self.refusal(one) in now for one in earlier)
+        inside = [code for ids, code in self.books.refused_inside if self.share.share_id in ids]
+        return bool(inside) or any(one.refused in now or self.refusal(one) in now for one in earlier)
 
     def only_word(self) -> bool:
         """A single id, of which the service says twice that it does not exist: nobody can know better."""
-        alone = len(self.history.shares) == 1 and not self.history.http
+        alone = len(set(self.result.source.ids)) == 1 and not self.history.http
         return alone and sum(one.refused == GONE and one.finished for one in self.entries) >= 2
 
 
-def _outcome(history: History, books: Books, result: Result, outcome: ShareOutcome) -> Iterator[str]:
+def _outcome(history: History, books: Books, calls: Sequence[Result], outcome: ShareOutcome) -> Iterator[str]:
+    result = calls[-1]
     share, status = books.shares.get(outcome.share_id), outcome.status
     if share is None:
         yield f"{status.name}, and nobody asked for it"
@@ -76,13 +108,30 @@ def _outcome(history: History, books: Books, result: Result, outcome: ShareOutco
         for one in books.with_id(outcome.share_id)
         if one.run == result.run or (history.journal and one.run < result.run)
     ]
-    yield from _CHECKS[status](_Claim(history, books, result, outcome, share, entries))
+    yield from _CHECKS[status](_Claim(history, books, calls, outcome, share, entries))
     if history.quiet and status is not EXPECTED[share.kind]:
         yield f"{status.name}, and nothing went wrong: it is {share.kind}"
     if (status in WELL) != (outcome.error is None):
         yield f"{status.name} with error {outcome.error!r}"
-    if HAS_ENDED and outcome.ok != (status in WELL):
+    if outcome.ok != (status in WELL):
         yield f"{status.name} with ok={outcome.ok}"
+    if isinstance(outcome.error, CallEnded):
+        yield from _ended(result, outcome)
+
+
+def _ended(result: Result, outcome: ShareOutcome) -> Iterator[str]:
+    """Whether the call ended as the error of an outcome says."""
+    gave_up = outcome.error.gave_up if outcome.error else ""
+    may = {
+        "deadline": result.call.deadline is not None,
+        "stopped": result.stopped,
+        "left": result.left,
+        "cancelled": result.cut,
+        "failed": result.error is not None or result.left or result.cut,  # only who stays is told
+        "": isinstance(result.error, Broken),  # a source that failed before anything was sent
+    }
+    if not may.get(gave_up):
+        yield f"{outcome.status.name} because of ({gave_up}), which was not so: {outcome.error!r}"
 
 
 def _cancelled(claim: _Claim) -> Iterator[str]:
@@ -101,7 +150,7 @@ def _already_gone(claim: _Claim) -> Iterator[str]:
 
 
 def _rejected(claim: _Claim) -> Iterator[str]:
-    if claim.done_by is not None:
+    if claim.done_by is not None and not (claim.history.settles and claim.refused_again(alone=False)):
         yield f"REJECTED, but request {claim.done_by.number} carried it out"
     elif not claim.refused():
         yield "REJECTED, but nobody refused it"
@@ -119,20 +168,23 @@ def _not_sent(claim: _Claim) -> Iterator[str]:
 
 def _unknown(claim: _Claim) -> Iterator[str]:
     history, result, entries = claim.history, claim.result, claim.entries
-    # A busy machine can make any request time out, also between its beginning and its first byte.
     lost = isinstance(claim.outcome.error, TransportFailure)
-    if not (entries or lost or claim.books.lossy) and result.by_itself:
+    unseen = claim.books.lossy or history.tight
+    if not (entries or lost or unseen) and result.by_itself:
         yield "UNKNOWN, but nothing with it was ever sent"
-    if not entries or lost or not result.by_itself or history.http or history.middleware:
+    if not entries or lost or not result.by_itself or history.http or history.middleware or history.tight:
         return
-    if all(one.plain and one.finished for one in entries):
-        yield f"UNKNOWN, but request {entries[0].number} was answered as it should"
     last = entries[-1]
-    # Of several ids the refusal of the whole says nothing certain.
-    whole = last.refused if len(last.ids) == 1 else "0"
-    refusal = last.claims.get(claim.share.share_id) or whole or "0"
-    if HAS_ENDED and last.finished and refusal not in ("0", GONE, BUSY) and claim.outcome.code != refusal:
-        yield f"UNKNOWN {claim.outcome.code!r}, but request {last.number} was refused with {refusal}"
+    refusal = claim.refusal(last)
+    # A request that nobody saw may have been lost, and then a refusal settles nothing.
+    doubt = refusal and (unseen or not all(call.by_itself for call in claim.calls))
+    if all(one.plain and one.finished for one in entries) and not doubt:
+        yield f"UNKNOWN, but request {entries[0].number} was answered as it should"
+    if last.finished and refusal not in ("", BUSY):
+        if claim.outcome.code != refusal:
+            yield f"UNKNOWN {claim.outcome.code!r}, but request {last.number} was refused with {refusal}"
+        if history.settles and claim.refused_again() and all(one.plain for one in entries[-1:]):
+            yield f"UNKNOWN, but request {last.number} was refused as in the call before"
 
 
 _CHECKS: dict[Status, Callable[[_Claim], Iterator[str]]] = {

@@ -28,6 +28,7 @@ class Way(StrEnum):
     TRUNCATED = "truncated JSON"
     EMPTY = "empty body"
     NO_LIST = "code 0 without a list"
+    ODD = "odd status"
     CLOSED_DOOR = "RST, and the port is closed for a while"
     # Never carried out.
     THROTTLED = "429"
@@ -126,6 +127,9 @@ class Weather:
         return random.Random(f"{self.seed}/{key}")
 
     def answer(self, books: Books, entry: Entry) -> Answer:
+        if not entry.ids:
+            entry.fault = "no ids"
+            return Answer(reply(400, {"code": int(INVALID), "msg": "no ids"}))
         times = books.asked[entry.ids] = books.asked.get(entry.ids, 0) + 1
         rng = self.draw(books.place(entry.ids[0]), len(entry.ids), times)
         fault = None
@@ -199,9 +203,12 @@ class _Answering:
 
     def _odd(self) -> Answer:
         status = self.rng.choice((101, 102, 199, 201, 202, 206, 299))
-        self.entry.fault = f"HTTP {status}"
+        acts = ", carried out" if self.entry.acted else ""
+        self.entry.fault = f"HTTP {status}{acts}"
         value = self.rng.choice(({"code": int(REFUSED), "msg": "not active"}, {"code": INVALID}, {"code": 1}))
-        return Answer(reply(status, value), end="FIN" if status < 200 else "")
+        if status < 200:  # no end of an exchange, and then the connection ends
+            return Answer(reply(status, value), end="FIN", whole=False)
+        return Answer(reply(status, value))
 
     def _refusal(self, status: int, code: str, message: str, headers: str = "") -> Answer:
         self.entry.refused, self.entry.nameless = code, True
@@ -241,6 +248,8 @@ class _Answering:
         good = self._list(codes)
         if way in MUTE:
             return self._mute(way, good)
+        if way is Way.ODD:
+            return self._odd()
         if way is Way.NO_LIST:
             return Answer(reply(200, {"code": 0, "msg": "success", "subResponseList": None}))
         if way in (Way.IN_5XX, Way.ZEROS, Way.CONTRADICTION):

@@ -6,13 +6,9 @@ import attrs
 
 from koodrive_async import CancelReport, ShareOutcome, Status
 from tests.checker.callers import Source
-from tests.checker.histories import Call
+from tests.checker.topics import Call
 
 WELL = (Status.CANCELLED, Status.ALREADY_GONE)
-
-# -- shim: what the package does not have yet. To be deleted, with every line that says HAS_ENDED. ---
-HAS_ENDED = hasattr(CancelReport, "complete")
-# ----------------------------------------------------------------------------------------------------
 
 
 @attrs.define

@@ -172,6 +172,7 @@ class _Conversation(asyncio.Protocol):
         self.requests = 0
         self.cut = ""
         self.lost = False
+        self.run = desk.books.run
         self.crossing = b""  # goes out when the next request comes in
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -211,6 +212,7 @@ class _Conversation(asyncio.Protocol):
             self.transport.write(self.crossing)
             self.crossing = b""
         entry = self.answering = self.books.arrived(ids)
+        self.run = entry.run
         answer = self.weather.answer(self.books, entry)
         self.books.tell(
             f"request {entry.number} (call {entry.run}, connection {self.number}) asks for"
@@ -261,7 +263,7 @@ class _Conversation(asyncio.Protocol):
         self.desk.strays -= 1
         if not self.lost and not self.transport.is_closing():
             self.books.tell(f"connection {self.number} gets {data[9:12].decode()} unasked")
-            self.books.answered.add(self.books.run)
+            self.books.answered.add(self.run)
             self.transport.write(data)
             if b"408" in data[:16]:
                 self.books.lossy = True
