@@ -10,7 +10,6 @@ import attrs
 
 from koodrive_async import CallEnded, ShareOutcome, Status, TransportFailure
 from tests.checker.books import BUSY, GONE, Books, Entry, Kind, Share
-from tests.checker.callers import Broken
 from tests.checker.endings import ending, sums
 from tests.checker.histories import History
 from tests.checker.results import WELL, Result
@@ -78,18 +77,11 @@ class _Claim:
         code = entry.claims.get(self.share.share_id) or whole
         return "" if code in ("0", GONE) else code
 
-    def refused_again(self, *, alone: bool = True) -> bool:
-        """Whether two calls saw the same refusal; `alone`: the earlier one of just this id.
-
-        A call that ends while it still looks for the culprit leaves ids with the refusal of a whole request.
-        """
+    def refused_again(self) -> bool:
+        """Whether two calls saw the same refusal of just this id."""
         told = [one for one in self.entries if one.sent]
         now = {self.refusal(one) for one in told if one.run == self.result.run} - {""}
-        earlier = [one for one in told if one.run < self.result.run]
-        if alone:
-            return any(self.refusal(one) in now for one in earlier)
-        inside = [code for ids, code in self.books.refused_inside if self.share.share_id in ids]
-        return bool(inside) or any(one.refused in now or self.refusal(one) in now for one in earlier)
+        return any(self.refusal(one) in now for one in told if one.run < self.result.run)
 
     def only_word(self) -> bool:
         """A single id, of which the service says twice that it does not exist: nobody can know better."""
@@ -128,7 +120,6 @@ def _ended(result: Result, outcome: ShareOutcome) -> Iterator[str]:
         "left": result.left,
         "cancelled": result.cut,
         "failed": result.error is not None or result.left or result.cut,  # only who stays is told
-        "": isinstance(result.error, Broken),  # a source that failed before anything was sent
     }
     if not may.get(gave_up):
         yield f"{outcome.status.name} because of ({gave_up}), which was not so: {outcome.error!r}"
@@ -150,7 +141,7 @@ def _already_gone(claim: _Claim) -> Iterator[str]:
 
 
 def _rejected(claim: _Claim) -> Iterator[str]:
-    if claim.done_by is not None and not (claim.history.settles and claim.refused_again(alone=False)):
+    if claim.done_by is not None and not (claim.history.settles and claim.refused_again()):
         yield f"REJECTED, but request {claim.done_by.number} carried it out"
     elif not claim.refused():
         yield "REJECTED, but nobody refused it"
