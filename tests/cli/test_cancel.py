@@ -17,6 +17,8 @@ from koodrive_async.cli.takers import SHOWN
 from koodrive_async.testing import BlackHole, Emulator, lost_reply, unavailable
 from tests.cli.runs import ESCAPE, SECRETS, TIMES, Run, start
 
+ALL_GONE = "every one of these was gone already; is this the right user, and the right file?"
+
 
 @pytest.fixture
 def file(emulator: Emulator, tmp_path: Path) -> str:
@@ -43,10 +45,19 @@ def test_all_well(emulator: Emulator, file: str, run: Run) -> None:
 
 
 def test_again_all_are_gone_and_that_is_well(emulator: Emulator, file: str, run: Run) -> None:
-    run("cancel", file)
+    assert ALL_GONE not in run("cancel", file).err
     ran = run("cancel", file)
     assert ran.status == 0
     assert ran.counts()["already gone"] == 250
+    assert ran.err.count(ALL_GONE) == 1
+
+
+def test_a_resume_that_finds_all_gone_needs_no_warning(
+    emulator: Emulator, file: str, run: Run, tmp_path: Path
+) -> None:
+    journal = str(tmp_path / "journal")
+    run("cancel", file, "--journal", journal)
+    assert ALL_GONE not in run("cancel", file, "--journal", journal).err
 
 
 def test_failures_are_shown_a_few_for_each_reason(emulator: Emulator, tmp_path: Path, run: Run) -> None:

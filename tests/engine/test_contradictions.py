@@ -287,3 +287,37 @@ async def test_retry_after_of_a_200_whose_items_are_throttled_is_honoured(connec
     assert statuses(report) == {"cancelled": 10}
     assert len(asked) == 2
     assert moments[1] - moments[0] >= float(retry_after)
+
+
+# -- replies that name other ids ------------------------------------------------------------------
+
+
+async def test_a_reply_that_names_other_ids_spoils_its_connection(connect):
+    """It may be the reply to another request; what it does not answer for is asked again, elsewhere."""
+
+    def answer(_request):
+        return dated(listed(items(some_ids(10, start=900_000))))
+
+    handle = first_then_well(answer)
+    with RawServer(handle) as server:
+        handle.server = server
+        async with connect(server.url, retry=QUICK) as client:
+            report = await client.cancel(IDS)
+            assert await client.cancel(["1"])
+        assert [request.connection for request in server.requests] == [1, 2, 2]
+    assert statuses(report) == {"cancelled": 10}
+
+
+async def test_one_more_id_than_asked_for_is_ignored_and_spoils_the_connection(connect, caplog):
+    def answer(request):
+        return dated(listed(items([*ids_of(request), "999999"])))
+
+    handle = first_then_well(answer)
+    with RawServer(handle) as server:
+        handle.server = server
+        async with connect(server.url, retry=QUICK) as client:
+            report = await client.cancel(IDS)
+            assert await client.cancel(["1"])
+        assert [request.connection for request in server.requests] == [1, 2]
+    assert statuses(report) == {"cancelled": 10}
+    assert "not asked for" in caplog.text
