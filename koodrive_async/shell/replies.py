@@ -274,7 +274,7 @@ class Replies:
         accused, self._accused = self._accused, []
         gone = [one for one in accused if one.gone]
         in_vain = bool(gone) and not suspicion.ever_accepted and not self._agenda.single
-        if in_vain and not suspicion.hopeless:
+        if in_vain and not suspicion.hopeless and not left and self._agenda.empty:  # all of it was asked for
             self._fail(_all_gone(gone[-1]))
         if suspicion.hopeless or in_vain:  # the refusal says nothing about these ids
             for piece in left:

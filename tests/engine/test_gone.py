@@ -10,7 +10,7 @@ from koodrive_async import Ended, InvalidRequest, NotFound, Pace, Status
 from tests.client.wire import dated, some_ids
 from tests.engine.kit import collect, perform, statuses
 from tests.engine.transports import BOTH, over
-from tests.support.rawserver import RawServer
+from tests.support.rawserver import Pause, RawServer
 
 pytestmark = pytest.mark.usefixtures("leaks")
 
@@ -95,6 +95,21 @@ async def test_a_stray_gone_settles_nothing(connect):
         async with connect(server.url) as client:
             report = await client.cancel(["77"])
     assert statuses(report) == {"cancelled": 1}
+
+
+async def test_a_deadline_in_the_midst_of_it_is_a_deadline(connect):
+    """Not everything was tried, so nothing is concluded: no error, and nothing is called gone."""
+
+    def handle(_request):
+        yield Pause(0.05)
+        yield dated(GONE, 404)
+
+    with RawServer(handle) as server:
+        async with connect(server.url, pace=Pace(concurrency=1)) as client:
+            report = await client.cancel(some_ids(200), deadline=0.5)
+    assert (report.ended, bool(report)) == (Ended.DEADLINE, False)
+    assert report.counts[Status.ALREADY_GONE] == 0
+    assert set(report.retryable_ids) == set(some_ids(200))
 
 
 @pytest.mark.parametrize("count", [1, 5])
