@@ -199,7 +199,7 @@ async def test_a_fatal_error_is_the_reason_of_what_it_kept_from_going(make_koodr
 
 
 @BOTH
-@pytest.mark.parametrize("count", [1, 100, 3_000])
+@pytest.mark.parametrize("count", [1, 3_000])
 @pytest.mark.parametrize("how", ["cancel", "open_cancel"])
 async def test_a_dead_endpoint_raises_whatever_the_number_of_ids(connect, transport, count, how):
     ids, outcomes = some_ids(count), []
