@@ -12,8 +12,8 @@ from tests.checker.play import check
 from tests.checker.replies import Way
 from tests.checker.topics import TOPICS
 
-#: 42 histories for each second of CPU: these take four minutes on two cores that have nothing else to do.
-HISTORIES = int(os.environ.get("CHECKER_HISTORIES", "20000"))
+#: 36 to 42 histories for each second of CPU: four minutes on two cores that have nothing else to do.
+HISTORIES = int(os.environ.get("CHECKER_HISTORIES", "16000"))
 FIRST = int(os.environ.get("CHECKER_FIRST", "1000"))
 SEED = os.environ.get("CHECKER_SEED", "")
 #: Enough for xdist to share out evenly, few enough that starting a server for each costs nothing.

@@ -38,6 +38,7 @@ async def test_the_recipe(make_koodrive, connect):
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_generator_that_is_dropped(make_koodrive, connect, anyio_backend, caplog):
     """What is under way ends, the engine is over, and the error names the recipe."""
+    caplog.set_level(logging.WARNING, "koodrive_async")
     emulator = make_koodrive(shares=5_000, latency=0.01)
     held, errors = [], []
 

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import json
 import logging
 import os
 import subprocess
@@ -283,15 +284,18 @@ FAILING = {
 
 
 async def many_failures(by_token, failing, ids):
-    """Every second request fails, and so half of the batches, twice: no outage, and a thousand errors."""
+    """Every second request fails, and so half of the batches, twice: no outage, and a thousand errors.
+
+    A refusal is that of a batch, whenever it is asked for: over a borrowed client it is asked for twice.
+    """
     number = 0
 
     async def answer(request):
         nonlocal number
         number += 1
-        if number % 2:
-            return failing(request)
-        return replied(200, dump(all_well(await request.aread())))
+        body = await request.aread()
+        batch = int(json.loads(body)["shareIds"][0]) // 100 if failing is FAILING["refused"] else number
+        return failing(request) if batch % 2 else replied(200, dump(all_well(body)))
 
     retry = RetryPolicy(attempts=1)
     pace = Pace(concurrency=4)
