@@ -274,12 +274,12 @@ class Replies:
         accused, self._accused = self._accused, []
         gone = [one for one in accused if one.gone]
         in_vain = bool(gone) and not suspicion.ever_accepted and not self._agenda.single
-        if in_vain and not suspicion.hopeless and not left and self._agenda.empty:  # all of it was asked for
+        whole = not left and self._agenda.empty  # all of it was asked for
+        if in_vain and whole and not suspicion.hopeless:
             self._fail(_all_gone(gone[-1]))
-        if suspicion.hopeless or in_vain:  # the refusal says nothing about these ids
-            for piece in left:
-                says_nothing_of_ids(piece)
-        believed = not suspicion.hopeless and not in_vain
+        for piece in left:  # what these were refused with was said of a whole request, or only for now
+            says_nothing_of_ids(piece)
+        believed = not suspicion.hopeless and not in_vain and (suspicion.ever_accepted or whole)
         await self._recorder.record(
             [
                 (one.settlement if believed and one.confirmed else one.in_doubt(), one.piece.batch)

@@ -96,12 +96,14 @@ async def test_a_stray_gone_settles_nothing(connect):
     assert statuses(report) == {"cancelled": 1}
 
 
-async def test_a_deadline_in_the_midst_of_it_is_a_deadline(connect):
-    """Not everything was tried, so nothing is concluded: no error, and nothing is called gone."""
+@pytest.mark.parametrize("pause", [0.05, 0.4])
+@pytest.mark.parametrize("refusal", [GONE, {"code": "13000102", "msg": "parameter check failed"}])
+async def test_a_deadline_in_the_midst_of_it_is_a_deadline(connect, pause, refusal):
+    """Not everything was tried, so nothing is concluded: no error, nothing gone, nothing refused for good."""
 
     def handle(_request):
-        yield Pause(0.05)
-        yield dated(GONE, 404)
+        yield Pause(pause)
+        yield dated(refusal, 400)
 
     with RawServer(handle) as server:
         async with connect(server.url, pace=Pace(concurrency=1)) as client:
