@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Sequence
 from copy import copy
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from koodrive_async.api.base import Shared
 from koodrive_async.api.cancelling import Cancelling
@@ -51,7 +51,7 @@ class AsyncShareClient(Cancelling, MyShares, ReceivedShares, Links, Tasks, Publi
         http: An `httpx.AsyncClient` of your own instead (its own pool and settings); never closed here.
         timeout: The limits of one attempt.
         retry: How long to keep trying.
-        pace: How fast to go.
+        pace: How fast to go: the ceiling of this client and all of its views together.
         gone_codes: Codes that mean that a share does not exist (koodrive_05_0011: 13000309).
         item_retry_codes: Codes of single ids to ask again for; none are documented.
         middleware: Functions around every attempt, the first one outermost; signing is inside them all.
@@ -83,6 +83,7 @@ class AsyncShareClient(Cancelling, MyShares, ReceivedShares, Links, Tasks, Publi
             rules=Rules(gone=_codes(gone_codes), again=_codes(item_retry_codes)),
             middleware=check_callables("middleware", middleware, awaited=True),
             hooks=check_callables("hooks", hooks),
+            pace=pace,
         )
         self._owner = True
         self._use(self._shared.caller(credentials, timeout, retry, pace))
@@ -113,11 +114,25 @@ class AsyncShareClient(Cancelling, MyShares, ReceivedShares, Links, Tasks, Publi
         timeout: Timeout | EllipsisType = ...,
         retry: RetryPolicy | EllipsisType = ...,
         pace: Pace | EllipsisType = ...,
+        priority: Literal["normal", "background"] | EllipsisType = ...,
     ) -> Self:
         """A view of this client with other settings, on the same connections; closing it closes nothing.
 
-        Other credentials or another pace have a gate, a proof and a token of their own.
+        Other credentials or another pace have a gate, a proof and a token of their own, below the client's
+        ceiling: its `Pace` holds for all views together.
+
+        Args:
+            credentials: Other credentials, those of one of your users, say.
+            timeout: Other limits of one attempt.
+            retry: Other patience.
+            pace: A narrower pace.
+            priority: "background" for calls that give way to all others.
+
+        Raises:
+            ConfigurationError: If the pace is wider than the client's, or another setting can't work.
         """
+        if priority not in (..., "normal", "background"):
+            raise ConfigurationError(f'priority must be "normal" or "background", not {priority!r}')
         now = self._caller
         view = copy(self)
         view._owner = False  # noqa: SLF001 - its own class
@@ -127,6 +142,7 @@ class AsyncShareClient(Cancelling, MyShares, ReceivedShares, Links, Tasks, Publi
                 now.sender.timeout if timeout is ... else timeout,
                 now.retry if retry is ... else retry,
                 now.gate.pace if pace is ... else pace,
+                background=now.background if priority is ... else priority == "background",
             )
         )
         return view
@@ -134,7 +150,18 @@ class AsyncShareClient(Cancelling, MyShares, ReceivedShares, Links, Tasks, Publi
     def _use(self, caller: Caller) -> None:
         self._caller = caller
         nobody = PublicAccess(caller.gate.auth.credentials.agent_name)
-        self._public = self._shared.caller(nobody, caller.sender.timeout, caller.retry, caller.gate.pace)
+        self._public = self._shared.caller(
+            nobody, caller.sender.timeout, caller.retry, caller.gate.pace, background=caller.background
+        )
+
+    def reset_pace(self) -> None:
+        """Look again at how fast the service lets this view go.
+
+        What was learnt is forgotten, the wait that a 429 asked for included ("come back in an hour", and the
+        quota is back already): the next request is sent, and the number in flight grows from one. Requests
+        that wait go on. What was learnt for all views together is forgotten too.
+        """
+        self._caller.gate.reset()
 
     async def __aenter__(self) -> Self:
         self._shared.life.check()

@@ -5,6 +5,7 @@ Refuses to know any operation; those are the groups' (``mine``, ``received``, ``
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
@@ -23,9 +24,10 @@ from koodrive_async.core.operations import Operation
 from koodrive_async.core.pages import OnMalformed, Page
 from koodrive_async.core.pairing import Rules
 from koodrive_async.core.report import CancelReport
-from koodrive_async.core.settings import Pace, RetryPolicy, Timeout, check_kind
+from koodrive_async.core.settings import Pace, RetryPolicy, Timeout, check_kind, check_narrower
 from koodrive_async.core.wire import Middleware
 from koodrive_async.shell.call import Caller
+from koodrive_async.shell.ceiling import Ceiling
 from koodrive_async.shell.clock import Clock
 from koodrive_async.shell.drain import Drain, drained
 from koodrive_async.shell.finding import CollectedIds, ListedIds
@@ -49,32 +51,59 @@ Shares = Iterable[str] | AsyncIterable[str] | Listing[Any]
 OnProgress = Callable[[Progress], None]
 
 
+#: Gates that outlive their views: a few kilobytes each, and more users than that in a minute are rare.
+_KEPT = 256
+
+
 class Shared:
     """What a client and its views have in common."""
 
     def __init__(
-        self, wire: Wire, rules: Rules, middleware: Sequence[Middleware], hooks: Sequence[Hook]
+        self,
+        wire: Wire,
+        rules: Rules,
+        middleware: Sequence[Middleware],
+        hooks: Sequence[Hook],
+        pace: Pace,
     ) -> None:
+        check_kind("pace", pace, Pace)
+        self.ceiling = Ceiling(pace)
         self.life = Lifecycle()
         self.wire, self.rules, self.middleware, self.hooks = wire, rules, middleware, hooks
         self.clock = Clock()
         self.time = LoopTime()
         self.mentioned: set[str] = set()
-        # Weak, since a service may make a view for each of its users: what no view uses is forgotten.
+        # Weak, since a service may make a view for each of its users: what no view uses is forgotten, except
+        # for the gates used last, whose proofs and tokens serve the next request of the same user.
         self._gates: WeakValueDictionary[tuple[Credentials, Pace], Gate] = WeakValueDictionary()
+        self._recent: OrderedDict[tuple[Credentials, Pace], Gate] = OrderedDict()
 
-    def caller(self, credentials: Credentials, timeout: Timeout, retry: RetryPolicy, pace: Pace) -> Caller:
+    def caller(
+        self,
+        credentials: Credentials,
+        timeout: Timeout,
+        retry: RetryPolicy,
+        pace: Pace,
+        *,
+        background: bool = False,
+    ) -> Caller:
         """Who makes the requests of a view; those with equal credentials and pace share a gate."""
         check_kind("credentials", credentials, TokenCredentials, AppCredentials, PublicAccess)
         check_kind("timeout", timeout, Timeout)
         check_kind("retry", retry, RetryPolicy)
         check_kind("pace", pace, Pace)
-        gate = self._gates.get((credentials, pace))
+        check_narrower(pace, self.ceiling.pace)
+        key = (credentials, pace)
+        gate = self._gates.get(key)
         if gate is None:
-            gate = Gate(credentials, pace, self.time, lambda event: tell(self.hooks, event))
-            self._gates[credentials, pace] = gate
+            gate = Gate(credentials, pace, self.time, lambda event: tell(self.hooks, event), self.ceiling)
+            self._gates[key] = gate
+        self._recent[key] = gate
+        self._recent.move_to_end(key)
+        if len(self._recent) > _KEPT:
+            self._recent.popitem(last=False)
         sender = Sender(self.wire, self.clock, gate, timeout, self.middleware, self.hooks, self.mentioned)
-        return Caller(sender, retry)
+        return Caller(sender, retry, background)
 
     async def aclose(self) -> None:
         """End the calls under way, then the connections."""

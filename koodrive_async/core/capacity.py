@@ -12,17 +12,22 @@ What was granted is read off in this order:
 3. Otherwise what was delivered between two refusals (between them the service gave all it had), or what
    it granted of the requests that were in flight at the refusal (sent without knowing of it), if more.
 4. What was held without a refusal for the whole hold time is known to be good: never below that.
+5. What the service says that it grants, for half a minute: a strong hint, but limits are raised.
 
 A refusal at a moment when unusually many requests were in flight is the number's fault, not the rate's,
 unless the number was blamed just before: then it was innocent.
 
-Refuses to do: decide who may send (that is `Pacer`), read a clock.
+Refusals that are no limit's are not learnt from: see `noise`.
+
+Not here: who may send (that is `Pacer`). No clock is read.
 """
 
 import math
 from bisect import bisect_right
 from collections import deque
 from typing import Final, NamedTuple
+
+from koodrive_async.core.noise import CALM, DEPTH, Noise
 
 MARGIN: Final = 0.97
 """Share of a limit that is used: clocks and networks are not exact (20 per second gives 19.4)."""
@@ -54,6 +59,9 @@ CLIMB: Final = 0.02
 
 HASTE: Final = 0.05
 """... and growth of that growth, per second squared: far if not met soon. Eightfold after five seconds."""
+
+TOLD: Final = 30.0
+"""Seconds for which a limit that the service named is believed: one refusal in so long a time is no harm."""
 
 EXPLORE: Final = 6.0
 """The first estimate is a guess from a few answers: it is not held, but climbs as after so many seconds,
@@ -88,6 +96,8 @@ class Ticket(NamedTuple):
     """Requests in flight when it was sent, itself included."""
     probe: bool
     """Whether it was let through a closed gate."""
+    suspect: bool = False
+    """Whether its batch failed while others did not."""
 
 
 class Ceiling:
@@ -111,6 +121,25 @@ class Ceiling:
         self.value = self.base = value
         self._age = 0.0
         self._bound_since = None
+
+    def resume(self, value: float) -> None:
+        """Set it to `value` and let it climb at once: what was learnt since was wrong."""
+        self.lower(value, hold=0.0, explore=True)
+
+    def stay(self, value: float) -> None:
+        """Go back to `value`: rising begins from there, slowly."""
+        self.value = value
+        self._age = min(self._age, max(0.0, self._hold))
+
+    @property
+    def held(self) -> bool:
+        """Whether it is low enough that nothing should be refused, and not yet rising."""
+        return 0 < self._hold >= self._age
+
+    @property
+    def exploring(self) -> bool:
+        """Whether its value is but a first guess, or one that was set back."""
+        return self._hold < 0
 
     @property
     def climbing(self) -> bool:
@@ -142,7 +171,13 @@ class Capacity:
     def __init__(self) -> None:
         self.rate = Ceiling()
         self.flight = Ceiling()
+        self.noise = Noise()
+        self._undo = math.inf
+        """Requests in flight before the lowering that is on trial."""
+        self._safe = math.inf
+        """The rate to go back to if a test finds no noise."""
         self._told = math.inf
+        self._told_until = -math.inf
         # deliveries
         self._times: deque[float] = deque(maxlen=4096)
         self._count = 0
@@ -158,7 +193,7 @@ class Capacity:
         self._refusal: Ticket | None = None
         self._last = 0
         self._span = 0.0
-        self._accepted = self._refused = 0
+        self._accepted = self._refused = self._dry = 0
         self._granted = self._granted_open = 0.0
         self._crowded = self._starved = self._dear = False
         self._opened_at = self._blamed_at = -math.inf
@@ -175,13 +210,21 @@ class Capacity:
             self._accepted += 1
         if self._since == -math.inf:
             self._since = ticket.sent_at
+        if ticket.number >= self.noise.ends:
+            self._tested(ticket.number)
         if self.rate.value < math.inf and self.rate.climb(now):
-            self.rate.value = min(self.rate.value, self._told)
+            if self.noise.testing:
+                self._tested(ticket.number)
+            elif self.noise.measuring:
+                self.noise.held(ticket.number)
+            if self.rate.value > self._told and now < self._told_until:
+                self.rate.stay(self._told)
         return self.flight.value < math.inf and self.flight.climb(now)
 
-    def tell(self, ceiling: float) -> None:
-        """Take note of what the service says that it grants, requests/s."""
+    def tell(self, now: float, ceiling: float) -> None:
+        """Take note of what the service says that it grants, requests/s: believed until it is old."""
         self._told = max(FLOOR, ceiling * MARGIN)
+        self._told_until = now + TOLD
 
     def refused(self, ticket: Ticket) -> None:
         """Count a refusal of a request that was in flight when the gate closed."""
@@ -197,7 +240,7 @@ class Capacity:
             last: Number of the last request that was sent.
             limit: Requests that might have been in flight.
         """
-        self._refusal, self._last = ticket, last
+        self._refusal, self._last, self._dry = ticket, last, 0
         self._accepted, self._refused = 0, 1
         self._span = now - ticket.sent_at
         unusual = min(limit, self._level + TAIL * max(0.5, self._spread))
@@ -226,9 +269,15 @@ class Capacity:
             since, count = self._before
             self._granted = _per_second(count + self._count, now - since)
             self._starved = True
+            self._dry += 1
 
-    def opened(self, now: float, closed: float) -> bool:
+    def opened(self, now: float, closed: float, last: int) -> bool:
         """After a successful probe: lower the ceiling that let the refused requests through.
+
+        Args:
+            now: Monotonic seconds.
+            closed: For how many seconds the gate was closed.
+            last: Number of the last request that was sent.
 
         Returns:
             Whether there was anything to learn from.
@@ -243,10 +292,14 @@ class Capacity:
         if granted <= 0:
             return False
         self._dear = closed > max(CHEAP, 3 / rate.value)
-        if self._told < rate.value:
+        named = now < self._told_until
+        if named:
+            self._told_until = max(self._told_until, now + min(CARE_CAP, CARE * closed))
+        test = self._suspect(refusal, last, named=named)
+        if named and self._told < rate.value:
             rate.lower(self._told, hold=CARE * closed)
             return True
-        if self._crowded and not guess and not self._starved and now - self._blamed_at > HOLD:
+        if self._crowded and not (guess or test or self._starved) and now - self._blamed_at > HOLD:
             self._blamed_at = now
             self.flight.lower(max(1, refusal.level - 1), hold=CARE * closed)
             return True
@@ -254,8 +307,35 @@ class Capacity:
         if rate.climbing:
             value = max(value, rate.base)
         value = max(FLOOR, value)
+        if test:
+            self._safe = value
+            value = max(FLOOR, DEPTH * min(MARGIN * self._granted, value))
+            self.noise.test(last)
+            rate.lower(value, hold=math.inf)
+            return True
         rate.lower(value, hold=max(CARE * closed, RARE / value), explore=guess and closed < CHEAP)
         return True
+
+    def _suspect(self, refusal: Ticket, last: int, *, named: bool) -> bool:
+        """Weigh the refusal that closed the gate; tell whether it is time to test whether it is noise."""
+        noise, due = self.noise, False
+        calm = self._dry <= 1 and self._refused <= 1 + CALM * (self._accepted + self._refused)
+        if named or noise.testing or not self.rate.held:
+            if not self.rate.exploring:
+                noise.expected(self.rate.value)
+                self._undo = self.flight.value
+        elif calm:
+            due = noise.unexpected(refusal.number)
+        noise.hold(last)
+        return due
+
+    def _tested(self, number: int) -> None:
+        """The test is over: undo what did not help, or go back to what is known to be safe."""
+        if self.noise.tested(number):
+            self.rate.resume(self.noise.undo)
+            self.flight.resume(self._undo)
+        else:
+            self.rate.lower(self._safe, hold=0.0)
 
     def _estimate(self, refusal: Ticket, closed: float, *, guess: bool) -> float:
         """Requests per second that the service has been granting; see the module's docstring."""

@@ -12,7 +12,8 @@ While the credentials are unproven (at first, and after `Pacer.unprove`) one req
 number in flight about doubles with every round trip (one more per success), so that a limit is met at twice
 its height, not at a hundred times. After that only `concurrency` and `per_second` limit, until the first 429
 teaches a rate or a number (`core.capacity`); an outage teaches nothing, but the doubling begins anew.
-One closure lowers one ceiling once, however many requests were refused.
+One closure lowers one ceiling once, however many requests were refused. A 429 without Retry-After that
+`core.noise` explains closes nothing: the batch that it hit waits alone.
 
 Refuses to do: read a clock, sleep, roll dice, log. Every function that needs the time takes `now`
 (monotonic seconds). Not thread-safe: one event loop owns a `Pacer`; no method awaits anything.
@@ -40,6 +41,9 @@ than the next, the service still does not see one too many in one of its seconds
 PAUSE: Final = 0.05
 """First pause after a 429 without Retry-After, seconds, or the time for one request if that is longer. Short,
 since the ceiling is lowered as well and every refusal costs a pause."""
+
+ALONE: Final = 0.05
+"""Seconds that a batch waits whose refusal is nobody else's concern: as the first pause of the gate."""
 
 PAUSE_FIXED: Final = 0.25
 """The same where nothing is learnt (`adaptive=False`), and only the pause helps."""
@@ -87,9 +91,12 @@ class Pacer:
         per_second: Requests per second, at most: never more than this in any second. A fraction holds on
             average (2.5 is 2 in any 0.8 s). None: no such limit.
         adaptive: Learn ceilings from refusals. If False, a 429 closes the gate but teaches nothing.
+        proven: Begin without a slow start: somebody else sees to that.
     """
 
-    def __init__(self, *, concurrency: int, per_second: float | None, adaptive: bool) -> None:
+    def __init__(
+        self, *, concurrency: int, per_second: float | None, adaptive: bool, proven: bool = False
+    ) -> None:
         self._concurrency = concurrency
         self._adaptive = adaptive
         self._per_second = math.inf if per_second is None else per_second / SECOND
@@ -100,10 +107,11 @@ class Pacer:
         self._due = -math.inf
         """When the rate lets the next request go."""
         self._capacity = Capacity()
-        self._ramp: float = 1.0 if adaptive else math.inf
+        self._first_ramp = 1.0 if adaptive and not proven else math.inf
+        self._ramp = self._first_ramp
         self.in_flight = 0
         """Requests that were started and have not finished."""
-        self.proven = False
+        self.proven = proven
         """Whether something has succeeded, and `unprove` was not called since."""
         self._number = 0
         self._epoch = 0
@@ -154,12 +162,17 @@ class Pacer:
             return 0.0
         return self._wait(now)
 
-    def start(self, now: float) -> Ticket:
-        """Count a request in; the caller has just got 0.0 from `admit`."""
+    def start(self, now: float, *, suspect: bool = False) -> Ticket:
+        """Count a request in; the caller has just got 0.0 from `admit`.
+
+        Args:
+            now: Monotonic seconds.
+            suspect: Whether its batch failed while others did not: its failures are its own, and no outage.
+        """
         self._number += 1
         self.in_flight += 1
         if self._free:
-            return Ticket(self._number, now, self.in_flight, probe=False)
+            return Ticket(self._number, now, self.in_flight, probe=False, suspect=suspect)
         rate = min(self._capacity.rate.value, self._per_second)
         if rate < math.inf:
             self._due = (self._due if now - self._due <= SLACK else now) + 1 / rate
@@ -167,7 +180,7 @@ class Pacer:
         probe = self._closed_since is not None and not self._probe
         if probe:
             self._probe = self._number
-        return Ticket(self._number, now, self.in_flight, probe)
+        return Ticket(self._number, now, self.in_flight, probe, suspect)
 
     def finish(
         self,
@@ -178,16 +191,21 @@ class Pacer:
         batch: Hashable = None,
         retry_after: float | None = None,
         ceiling: float | None = None,
-    ) -> None:
+    ) -> float:
         """Count a request out, and learn from how it ended.
 
         Args:
             now: Monotonic seconds.
             ticket: What `start` gave.
             signal: How it ended.
-            batch: Which batch it carried: an outage is several batches failing.
+            batch: Which batch it carried: an outage is several batches failing. Halves and second chances
+                are the same batch: give the origin.
             retry_after: Seconds to wait from now, if the service said so. Honoured in full.
             ceiling: Requests per second that the service says it grants, if it did.
+
+        Returns:
+            Seconds that this batch alone has to wait before it asks for leave again: more than 0.0 where
+            a refusal is no reason for others to wait.
         """
         self.in_flight -= 1
         probe = ticket.number == self._probe
@@ -197,14 +215,29 @@ class Pacer:
             self._succeeded(now, ticket, probe=probe)
         elif signal is Signal.THROTTLED:
             if ceiling is not None and ceiling > 0:
-                self._capacity.tell(ceiling)
-            self._throttled(now, ticket, retry_after or 0.0, probe=probe)
-        elif signal is Signal.FAILED:
+                self._capacity.tell(now, ceiling)
+            named = ceiling is not None and ceiling > 0
+            self._throttled(now, ticket, retry_after or 0.0, probe=probe, named=named)
+            return 0.0 if self.closed else ALONE
+        elif signal is Signal.FAILED and (probe or not ticket.suspect):
             self._failed(now, batch, retry_after or 0.0, probe=probe)
+        return 0.0
 
     def unprove(self) -> None:
         """Let one request go at a time until the next success: the credentials are in doubt."""
         self.proven = False
+        self._settle()
+
+    def reset(self) -> None:
+        """Forget what was learnt of the service, and what it asked to wait; open, and start slowly again."""
+        self._capacity = Capacity()
+        self._ramp = self._first_ramp
+        self._epoch = self._number
+        self._closed_since, self._outage = None, False
+        self._opens_at = self._due = -math.inf
+        self._pause = 0.0
+        self._probe = self._run = 0
+        self._run_batches.clear()
         self._settle()
 
     def _wait(self, now: float) -> float:
@@ -240,8 +273,8 @@ class Pacer:
         if self._adaptive and self._capacity.delivered(now, ticket):
             changed = True
         if self._closed_since is not None and (probe or self._outage):
-            if self._adaptive and self._capacity.opened(now, now - self._closed_since):
-                self._ramp = math.inf
+            if self._adaptive:
+                self._learn(now, now - self._closed_since)
             self._closed_since = None
             self._probe = 0
             changed = True
@@ -251,11 +284,19 @@ class Pacer:
         if changed:
             self._settle()
 
-    def _throttled(self, now: float, ticket: Ticket, retry_after: float, *, probe: bool) -> None:
+    def _learn(self, now: float, closed: float) -> None:
+        """The gate opens: lower a ceiling, or undo what turned out to be of no use."""
+        if self._capacity.opened(now, closed, self._number):
+            self._ramp = math.inf
+
+    def _throttled(self, now: float, ticket: Ticket, retry_after: float, *, probe: bool, named: bool) -> None:
         self._capacity.refused(ticket)
         if self._closed_since is None:
             fresh = ticket.number > self._epoch
-            if fresh and self._adaptive:
+            noise = fresh and not named and self._capacity.noise.explains(ticket.number)
+            if noise and not retry_after:
+                return
+            if fresh and self._adaptive and not noise:
                 self._capacity.closed(now, ticket, self._number, self._limit)
             if fresh or retry_after > 0:
                 pause = PAUSE if self._adaptive else PAUSE_FIXED

@@ -150,6 +150,24 @@ class Pace:
     per_second: float | None = attrs.field(default=None, validator=optional(_number(above=0)))
 
 
+def check_narrower(pace: Pace, ceiling: Pace) -> None:
+    """Check the pace of a view against its client's, which is the ceiling of all views together.
+
+    Raises:
+        ConfigurationError: If it is wider.
+    """
+    if pace.concurrency > ceiling.concurrency:
+        name, most = "concurrency", float(ceiling.concurrency)
+    elif ceiling.per_second is not None and (pace.per_second or math.inf) > ceiling.per_second:
+        name, most = "per_second", ceiling.per_second
+    else:
+        return
+    raise ConfigurationError(
+        f"pace={pace} is wider than its client's: {name} is {most:g} for all views together; give the client"
+        " the wider pace and narrow it per view"
+    )
+
+
 @attrs.frozen(slots=True)
 class Network:
     """How connections are made.

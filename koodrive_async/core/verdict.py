@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import lru_cache
+from string import ascii_letters
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -74,6 +75,7 @@ class Verdict(Generic[T]):
         retry_after: Seconds the service asked to wait, or None.
         ceiling: Requests per second that the gateway says it grants, or None.
         server_date: The service's time, if this reply teaches it, in seconds since the epoch.
+        foreign: Whether it was neither the service nor its gateway that refused, as far as the body tells.
     """
 
     meaning: Meaning
@@ -83,6 +85,7 @@ class Verdict(Generic[T]):
     retry_after: float | None = None
     ceiling: float | None = None
     server_date: float | None = None
+    foreign: bool = False
 
     @property
     def overloaded(self) -> bool:
@@ -124,6 +127,9 @@ _BY_GATEWAY: dict[str, _Class] = {
     "0308": (Throttled, Meaning.THROTTLED),
 }
 
+#: The body was too large (RFC 9110, 15.5.14); how many bytes may be sent is not documented.
+TOO_LARGE = 413
+
 _BY_STATUS: dict[int, _Class] = {
     400: (InvalidRequest, Meaning.INVALID),
     401: (AuthFailed, Meaning.UNAUTHORISED),
@@ -132,6 +138,7 @@ _BY_STATUS: dict[int, _Class] = {
     405: (ApiError, Meaning.FATAL),
     407: (ApiError, Meaning.FATAL),  # a proxy's: it would refuse the next one too
     408: (ServerFault, Meaning.TRANSIENT),
+    TOO_LARGE: (InvalidRequest, Meaning.INVALID),  # fewer ids make a smaller body
     422: (InvalidRequest, Meaning.INVALID),
     425: (ServerFault, Meaning.TRANSIENT),
     429: (Throttled, Meaning.THROTTLED),
@@ -179,13 +186,21 @@ _SERVER_TIME = re.compile(r"server time:\s*(\d{8}T\d{6}Z)", re.IGNORECASE)
 _SECONDS = re.compile(r"\d{1,300}(?:\.\d{1,300})?", re.ASCII)
 
 
+#: The only names of a zone that an HTTP-date may have, or that mean the same in old texts (RFC 9110, 5.6.7).
+_GMT = frozenset({"GMT", "UTC", "UT", "Z"})
+
 #: The end of the year 9000: a date that leaves room for sums with it.
 _LAST_DATE = 221_845_392_000.0
 
 
 @lru_cache(maxsize=16)  # a Date changes once a second, replies come by the hundred
 def parse_http_date(text: str) -> float | None:
-    """Seconds since the epoch of an HTTP-date, or None."""
+    """Seconds since the epoch of an HTTP-date; None for what is not one, or has the name of another zone.
+
+    Such a name (CST, say) belongs to several zones.
+    """
+    if _zone(text) not in _GMT:
+        return None
     try:
         parsed = parsedate_to_datetime(text)
         seconds = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
@@ -194,19 +209,36 @@ def parse_http_date(text: str) -> float | None:
     return seconds if 0 <= seconds <= _LAST_DATE else None
 
 
-def parse_retry_after(values: Sequence[str], now: float) -> float | None:
+def _zone(text: str) -> str:
+    """The name of the zone at the end of a date, in capitals; GMT where there is no name."""
+    last = text.split()[-1:]
+    return last[0].upper() if last and last[0].isalpha() else "GMT"
+
+
+def _between(date: str, until: str) -> float | None:
+    """Seconds between two dates of the same zone, whichever that is; None if it is not the same."""
+    if _zone(date) != _zone(until):
+        return None
+    first, last = (parse_http_date(f"{text.rstrip().rstrip(ascii_letters)}GMT") for text in (date, until))
+    return None if first is None or last is None else last - first
+
+
+def parse_retry_after(values: Sequence[str], now: float, date: str = "") -> float | None:
     """Seconds to wait: of several headers the longest; None where none can be read.
 
     Args:
         values: The values of ``Retry-After``: seconds or HTTP-dates.
         now: The time that a date is measured from, in seconds since the epoch: the server's own.
+        date: The reply's ``Date``, to measure from where both are in the same zone that is not GMT.
     """
     waits = []
     for value in (raw.strip() for raw in values):
         if _SECONDS.fullmatch(value):
             waits.append(float(value))
-        elif (date := parse_http_date(value)) is not None:
-            waits.append(max(0.0, date - now))
+        elif (instant := parse_http_date(value)) is not None:
+            waits.append(max(0.0, instant - now))
+        elif (wait := _between(date, value)) is not None:
+            waits.append(max(0.0, wait))
     return max(waits, default=None)
 
 
@@ -220,12 +252,13 @@ def parse_ceiling(message: str) -> float | None:
 
 
 def _server_date(reply: Reply, message: str) -> float | None:
-    text = reply.header("date")
-    date = parse_http_date(text) if text else None
-    if date is None and (found := _SERVER_TIME.search(message)):
+    """The server's time: as whoever checked the signature says it, else as the header does."""
+    if found := _SERVER_TIME.search(message):
         parsed = parse_time(found[1].upper().replace("T", "").rstrip("Z"))
-        date = parsed.timestamp() if parsed else None
-    return date
+        if parsed:
+            return parsed.timestamp()
+    text = reply.header("date")
+    return parse_http_date(text) if text else None
 
 
 # -- verdicts -------------------------------------------------------------------------------------
@@ -347,12 +380,15 @@ def _refusal(
         retry_after=wait,
         ceiling=ceiling,
         server_date=date,
+        foreign=envelope.code is None,
     )
 
 
 def _retry_after(reply: Reply, date: float | None, now: float) -> float | None:
     values = header_values(reply.headers, "retry-after")
-    return parse_retry_after(values, now if date is None else date) if values else None
+    if not values:
+        return None
+    return parse_retry_after(values, now if date is None else date, reply.header("date") or "")
 
 
 def _instant(now: float, wait: float | None) -> datetime | None:

@@ -9,6 +9,7 @@ while a refusal is in doubt (``core/suspicion.py``) one piece goes at a time. No
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from uuid import uuid4
@@ -21,6 +22,13 @@ from koodrive_async.core.outcomes import UNSENT, Settlement, unsettled
 from koodrive_async.core.suspicion import Suspicion, spread
 from koodrive_async.shell.supply import Supply
 from koodrive_async.shell.trail import Trail
+
+#: Suspects that fail in a row before the largest one is tried: a batch of 100 is down to a single id after
+#: seven, which has two attempts, and its neighbour is tried then.
+SUSPECTS_IN_A_ROW = 10
+
+#: ... and before none is tried any more: a dozen larger pieces have failed by then.
+SUSPECTS_IN_VAIN = 24
 
 
 @attrs.define(slots=True, eq=False)
@@ -38,6 +46,7 @@ class Piece:
         sample: Whether this is a single id from elsewhere, to tell bad ids from a bad request.
         confirming: Whether this repeats a request whose answer named no id.
         cut: Whether this is only a part of the batch.
+        size: How many bytes the body of the last request had.
         refused_before: By id, the code that an earlier run saw after a lost reply.
     """
 
@@ -51,6 +60,7 @@ class Piece:
     sample: bool = False
     confirming: bool = False
     cut: bool = False
+    size: int = 0
     refused_before: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
@@ -93,15 +103,26 @@ class Agenda:
         self._later: list[tuple[float, int, Piece]] = []
         self._parked: deque[Piece] = deque()
         self._second: deque[Piece] = deque()
+        self._suspects: deque[Piece] = deque()
+        self._suspects_failed = 0
         self._dropped: list[Piece] = []
         self._halving = 0
         self._partly_good: set[int] = set()
+        self._largest = math.inf
 
     @property
     def empty(self) -> bool:
         """Whether nothing is left, nor will come."""
-        waiting = self._ready or self._later or self._parked or self._second
-        return not waiting and self._supply.exhausted
+        return not (self._suspects or self._others_wait) and self._supply.exhausted
+
+    @property
+    def only_suspects(self) -> bool:
+        """Whether nothing waits, nor will come, but what fails while others do not."""
+        return bool(self._suspects) and not self._others_wait and self._supply.exhausted
+
+    @property
+    def _others_wait(self) -> bool:
+        return bool(self._ready or self._later or self._parked or self._second)
 
     @property
     def knows_all(self) -> bool:
@@ -113,12 +134,13 @@ class Agenda:
         """Whether the whole input is a single id."""
         return self._supply.total == 1
 
-    def next(self, now: float, busy: int) -> Piece | None:
+    def next(self, now: float, busy: int, suspects: int) -> Piece | None:
         """The piece to send now, if there is one.
 
         Args:
-            now: The monotonic clock.
+            now: The event loop's clock.
             busy: How many pieces are under way.
+            suspects: How many further suspects may be.
         """
         while self._later and self._later[0][0] <= now:
             self._ready.append(heapq.heappop(self._later)[2])
@@ -128,6 +150,8 @@ class Agenda:
             self.halve(self._parked.popleft())
         if self._ready:
             return self._ready.popleft()
+        if self._suspects and suspects > 0:
+            return self._next_suspect()
         return self._fresh() or self._chance(busy)
 
     def wait(self, now: float) -> float | None:
@@ -139,7 +163,7 @@ class Agenda:
     def left(self) -> Iterator[Piece]:
         """Everything that was begun and not settled."""
         later = (piece for _, _, piece in self._later)
-        yield from (*self._dropped, *self._ready, *later, *self._parked, *self._second)
+        yield from (*self._dropped, *self._ready, *later, *self._parked, *self._second, *self._suspects)
 
     # -- what becomes of a piece ------------------------------------------------------------------
 
@@ -150,6 +174,32 @@ class Agenda:
     def postpone(self, piece: Piece) -> None:
         """It gets its second chance when nothing else can go."""
         self._second.append(piece)
+
+    def suspect(self, piece: Piece) -> None:
+        """It used up its attempts while others succeeded: the id that makes the service fail is looked for.
+
+        Each half has one attempt, a single id two. A piece that fails is halved on, depth first, until too
+        many in a row have failed: then something else is wrong, and what is left is not tried again.
+        """
+        self._suspects_failed += piece.trail.most is not None  # its own failures did not come in a row
+        if self._suspects_failed >= SUSPECTS_IN_VAIN:
+            self.drop(piece)
+            self.drop_suspects()
+            return
+        for half in reversed(piece.batch.halves()):
+            cut = self._cut(piece, half)
+            cut.trail.suspect, cut.trail.most, cut.last = True, 2 if cut.alone else 1, True
+            self._suspects.appendleft(cut)
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether suspects fail one after the other: looking further adds to whatever is wrong."""
+        return self._suspects_failed > 1
+
+    def drop_suspects(self) -> None:
+        """They are not tried again."""
+        self._dropped.extend(self._suspects)
+        self._suspects.clear()
 
     def again(self, piece: Piece, batch: Batch, due: float) -> Piece:
         """Some of its ids are asked again, not before `due` on the monotonic clock; the new piece."""
@@ -180,6 +230,7 @@ class Agenda:
     def accepted(self, piece: Piece) -> None:
         """Note that the service accepted a piece."""
         self.suspicion.accepted()
+        self._suspects_failed = 0
         if piece.cut:
             self._partly_good.add(piece.origin)
 
@@ -190,6 +241,14 @@ class Agenda:
             self._parked.append(piece)
         else:
             self.halve(piece)
+
+    def too_large(self, size: int) -> None:
+        """A request with a body of so many bytes was refused for its size."""
+        self._largest = min(self._largest, size - 1)
+
+    def fits(self, size: int) -> bool:
+        """Whether no body of so many bytes, or fewer, was refused for its size."""
+        return size <= self._largest
 
     def halve(self, piece: Piece) -> None:
         """Depth first: the sooner a single id is alone, the sooner it is known what was refused."""
@@ -209,12 +268,21 @@ class Agenda:
             self.halve(self._parked.popleft())
         return self._ready.popleft() if self._ready else (self._fresh() or self._chance(0))
 
+    def _next_suspect(self) -> Piece:
+        """The one cut last; where that leads nowhere, the largest: most of its ids may be good."""
+        if self._suspects_failed < SUSPECTS_IN_A_ROW:
+            return self._suspects.popleft()
+        largest = max(self._suspects, key=lambda piece: len(piece.batch.ids))
+        self._suspects.remove(largest)
+        return largest
+
     def _fresh(self) -> Piece | None:
         batch = self._supply.take()
         return None if batch is None else self._begin(batch)
 
     def _begin(self, batch: Batch) -> Piece:
         trail = self._trail()
+        trail.origin = trail.batch
         return Piece(batch, trail, origin=trail.batch)
 
     def _sample(self) -> Piece | None:
@@ -271,6 +339,8 @@ class Agenda:
         then = piece.trail
         trail = attrs.evolve(
             self._trail(),
+            origin=piece.origin,
+            suspect=then.suspect,
             ambiguous=then.ambiguous,
             refused=then.refused,
             error=then.error,

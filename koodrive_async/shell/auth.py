@@ -34,6 +34,10 @@ MARGIN = 60.0
 _SHARE = 0.1
 
 
+class SameToken(AuthFailed):
+    """The provider has no other token than the one that was refused; never leaves the shell."""
+
+
 class Token(NamedTuple):
     """A token and which one it is; no token for signed requests.
 
@@ -108,6 +112,10 @@ class Auth:
         """
         await self._renew(stale, refused=True)
 
+    def again(self, token: Token) -> Token:
+        """Return the token as one handed out now: asking for its renewal makes a new try."""
+        return token._replace(tries=self._tries)
+
     def _margin(self) -> float:
         life = self._life.expires_in if self._life is not None else None
         return 0.0 if life is None else min(MARGIN, life * _SHARE)
@@ -157,10 +165,10 @@ class Auth:
             text = scrub(str(error), (old or "",), limit=200)
             raise AuthFailed(f"the token provider failed: {type(error).__name__}: {text}") from error
         if refused and made.token == stale:
-            raise AuthFailed("the token provider returned the token that was refused")
+            raise SameToken("the token provider returned the token that was refused")
         return made
 
 
-def _again(error: KooDriveError) -> AuthFailed:
+def _again(error: KooDriveError) -> KooDriveError:
     """The same error as an object of its own: one object raised in many tasks grows their tracebacks."""
-    return AuthFailed(*error.args)
+    return type(error)(*error.args)

@@ -73,6 +73,7 @@ class Engine:
         self._stopping = False
         self._requests = 0
         self._heard = False
+        self._give_up_at: float | None = None
         self._reason: Ended | None = None
         self._cut_short = False
         self.failure: Exception | None = None
@@ -165,7 +166,7 @@ class Engine:
             now = self._caller.now()
             busy = len(self._running)
             may_begin = self._may_begin()
-            piece = self._agenda.next(now, busy) if may_begin else None
+            piece = self._agenda.next(now, busy, self._suspects_left()) if may_begin else None
             if piece is not None:
                 return piece
             if not busy and self._agenda.empty:
@@ -180,6 +181,19 @@ class Engine:
                 self._idle -= 1
         self._halt()
         return None
+
+    def _suspects_left(self) -> int:
+        """How many further suspects may be under way: a quarter of the gate's limit altogether.
+
+        A call that has nothing but suspects left ends within the patience, as one whose service is down.
+        """
+        running = sum(piece.trail.suspect for piece in self._running)
+        if self._agenda.only_suspects and running == len(self._running):
+            patience = self._caller.retry.patience
+            self._give_up_at = self._give_up_at or self._caller.now() + patience
+            if self._caller.now() >= self._give_up_at:
+                self._agenda.drop_suspects()
+        return max(1, self._caller.gate.limit // 4) - running
 
     def _may_begin(self) -> bool:
         """Beyond the gate's limit a piece would only stand in line, and be sent when all else says stop."""
@@ -212,11 +226,19 @@ class Engine:
             await then()
 
     async def _ask(self, piece: Piece) -> CancelReply | None:
-        """The reply to a piece; None if the journal knew all of its ids."""
+        """The reply to a piece; None if nothing was sent: the journal knew all ids, or they are too many."""
         fresh = self.recorder.journal is not None and not piece.known
         if fresh and not await self._look_up(piece):
             return None
         body = dump({"shareIds": list(piece.batch.ids)})
+        if not piece.alone and not self._agenda.fits(len(body)):
+            self._agenda.halve(piece)
+            return None
+        piece.size = len(body)
+        if piece.trail.suspect and piece.trail.most is not None:
+            piece.trail.cut_by = self._give_up_at
+            if self._agenda.in_vain:
+                await self._caller.gate.retry_turn()
         ask = Ask(self._operation, self._path, read_cancel_reply, body=body)
         return await self._caller.run(ask, piece.trail, self._drain)
 

@@ -17,7 +17,7 @@ from koodrive_async.core.models import CancelReply
 from koodrive_async.core.outcomes import Settlement, Status
 from koodrive_async.core.pacing import backoff
 from koodrive_async.core.pairing import Asked, Pairing, Rules, pair
-from koodrive_async.core.verdict import Meaning
+from koodrive_async.core.verdict import TOO_LARGE, Meaning
 from koodrive_async.shell.agenda import Agenda, Piece
 from koodrive_async.shell.call import Caller
 from koodrive_async.shell.log import say
@@ -174,8 +174,8 @@ class Replies:
                 self._agenda.drop(piece)
             case Meaning.INVALID:
                 await self._invalid(piece, error)
-            case Meaning.TRANSIENT if error.gave_up in ("attempts", "budget") and not piece.last:
-                self._agenda.postpone(piece)
+            case Meaning.TRANSIENT if error.gave_up in ("attempts", "budget") and self._has_a_chance(piece):
+                self.last_transient = error
             case Meaning.REFUSED if not (piece.confirming or self._caller.sender.wire.exclusive):
                 self._agenda.confirm(piece)  # over a borrowed client it may answer another request
             case Meaning.TRANSIENT | Meaning.REFUSED:
@@ -189,9 +189,23 @@ class Replies:
                 self._agenda.drop(piece)
                 self._fail(error)
 
+    def _has_a_chance(self, piece: Piece) -> bool:
+        """Have what used up its attempts tried once more, if that may help."""
+        if self._agenda.suspicion.ever_accepted and not piece.alone:
+            self._agenda.suspect(piece)
+        elif not piece.last:
+            self._agenda.postpone(piece)
+        else:
+            return False
+        return True
+
     async def _invalid(self, piece: Piece, error: KooDriveError) -> None:
         """Handle a refusal for the content: a single id is to blame; of several, look for the bad ones."""
         suspicion = self._agenda.suspicion
+        if getattr(error, "status", 0) == TOO_LARGE and not piece.alone:  # what is wrong is known
+            self._agenda.too_large(piece.size)
+            self._agenda.halve(piece)
+            return
         suspicion.refused(sample=piece.sample)
         if suspicion.hopeless:
             self._agenda.drop(piece)

@@ -12,17 +12,18 @@ import attrs
 
 from koodrive_async.core.errors import AttemptTimeout, BadReply, NotFound, Sent, TransportFailure
 from koodrive_async.core.events import AttemptFailed, AttemptStarted, ClockCorrected, Hook
-from koodrive_async.core.pacing import Signal, Ticket
+from koodrive_async.core.pacing import Signal
 from koodrive_async.core.settings import Timeout
 from koodrive_async.core.signing import format_date, sign, trace_id
-from koodrive_async.core.verdict import Meaning, Verdict, judge, judge_failure
+from koodrive_async.core.skew import Stamp
+from koodrive_async.core.verdict import TOO_LARGE, Meaning, Verdict, judge, judge_failure
 from koodrive_async.core.wire import Header, Middleware, Reply, Request
 from koodrive_async.shell.auth import Token
 from koodrive_async.shell.cancellation import is_asked_for, name_of, unexpected
 from koodrive_async.shell.clock import Clock
 from koodrive_async.shell.departure import Departure
 from koodrive_async.shell.drain import Drain
-from koodrive_async.shell.gate import Gate
+from koodrive_async.shell.gate import Gate, Permit
 from koodrive_async.shell.hooks import tell
 from koodrive_async.shell.log import say
 from koodrive_async.shell.middleware import chain
@@ -55,8 +56,8 @@ class Sender:
     mentioned: set[str] = attrs.field(factory=set)
 
     async def attempt(
-        self, ask: Ask[T], trail: Trail, drain: Drain, token: Token, ticket: Ticket, *, limit: float
-    ) -> tuple[Verdict[T], float]:
+        self, ask: Ask[T], trail: Trail, drain: Drain, token: Token, ticket: Permit, *, limit: float
+    ) -> tuple[Verdict[T], Stamp]:
         """Send once, under a scope that no cancellation cuts.
 
         Network failures are in the verdict, not raised.
@@ -93,7 +94,7 @@ class Sender:
                 why = "was cut off after the grace period" if drain.draining else "took longer than it may"
                 sent = Sent.MAYBE if sends.departure.left else Sent.NO
                 verdict = judge_failure(AttemptTimeout(f"the attempt {why}", sent=sent))
-            verdict = sends.regarded(verdict)
+            verdict = self._excused(sends.regarded(verdict))
             trail.meaning, trail.retry_after = verdict.meaning, verdict.retry_after
             if not verdict.ambiguous:
                 trail.ambiguous = was_ambiguous
@@ -102,7 +103,7 @@ class Sender:
             if verdict is None and not sends.departure.left:
                 trail.ambiguous = was_ambiguous
             self._give_back(ticket, trail, verdict)
-        return verdict, sends.signed_at
+        return verdict, sends.stamp
 
     async def _answer(self, ask: Ask[T], request: Request, sends: _Sends) -> Verdict[T]:
         """Send through the middleware, and judge what comes back."""
@@ -118,7 +119,7 @@ class Sender:
         sends.trail.heard = True
         verdict = self._judged(ask, reply, sends)
         sends.answer = reply
-        self._learn_time(verdict, reply)
+        self._learn_time(verdict, reply, sends.stamp if ask.operation.authenticated else None)
         self._check_kind(verdict, reply)
         return verdict
 
@@ -127,10 +128,24 @@ class Sender:
             reply,
             ask.read,
             batched=ask.operation.batched,
-            signed_at=sends.signed_at if ask.operation.authenticated else None,
+            signed_at=sends.stamp.at if ask.operation.authenticated else None,
             now=time.time(),
             secrets=(*self.gate.auth.secrets(sends.token), *ask.secrets),
         )
+
+    def _excused(self, verdict: Verdict[T]) -> Verdict[T]:
+        """A refusal that is not the service's own, in the midst of what works, is a passing trouble.
+
+        A proxy's error page, say: it did nothing, so it is not ambiguous either.
+        """
+        ends = verdict.meaning not in (Meaning.ANSWER, Meaning.TRANSIENT, Meaning.THROTTLED)
+        too_large = (
+            getattr(verdict.error, "status", 0) == TOO_LARGE
+        )  # which is nearly always a proxy's to say
+        if not (verdict.foreign and ends and self.gate.successes) or too_large or verdict.error is None:
+            return verdict
+        verdict.error.retryable = True
+        return attrs.evolve(verdict, meaning=Meaning.TRANSIENT)
 
     def _culprit(self) -> str:
         if not self.middleware:
@@ -150,23 +165,29 @@ class Sender:
             authenticated=ask.operation.authenticated,
         )
 
-    def _give_back(self, ticket: Ticket, trail: Trail, verdict: Verdict[Any] | None) -> None:
+    def _give_back(self, ticket: Permit, trail: Trail, verdict: Verdict[Any] | None) -> None:
         if verdict is None:  # a bug in a middleware says nothing about the service
             self.gate.leave(ticket, Signal.NEUTRAL)
             return
-        self.gate.leave(
+        trail.alone = self.gate.leave(
             ticket,
             _signal(verdict),
-            batch=(trail.call, trail.batch),
+            batch=(trail.call, trail.origin or trail.batch),
             error=verdict.error,
             retry_after=verdict.retry_after,
             ceiling=verdict.ceiling,
         )
 
-    def _learn_time(self, verdict: Verdict[Any], reply: Reply) -> None:
-        if verdict.server_date is None:
-            return
-        moved = self.clock.learn(verdict.server_date, reply.received_at)
+    def _learn_time(self, verdict: Verdict[Any], reply: Reply, stamp: Stamp | None) -> None:
+        moved, date, received = 0.0, verdict.server_date, reply.received_at
+        if stamp and verdict.meaning in (Meaning.ANSWER, Meaning.INVALID, Meaning.REFUSED):
+            self.clock.accepted(stamp)
+        elif stamp and verdict.meaning is Meaning.UNAUTHORISED:
+            moved = self.clock.doubted(stamp, received)
+        elif stamp and verdict.meaning is Meaning.WRONG_DATE and date is not None:
+            moved = self.clock.refused(stamp, date, received)
+        if date is not None:
+            moved += self.clock.learn(date, received)
         if moved:
             say(logging.INFO, "the server's clock differs from what was assumed by %+.0f s", moved)
             tell(self.hooks, ClockCorrected(moved))
@@ -208,7 +229,7 @@ class _Sends:
 
     Attributes:
         departure: What is known of whether requests have left this machine.
-        signed_at: The time that the last request was signed with.
+        stamp: The time that the last request was signed with, and what it was made from.
         answer: The reply that the middleware returned, or None.
         refuses: Returns whether a reply is a refusal without any effect.
     """
@@ -217,19 +238,19 @@ class _Sends:
         self._sender, self.token, self.trail = sender, token, trail
         self._sent: list[_Sent] = []
         self.departure = Departure()
-        self.signed_at = 0.0
+        self.stamp = Stamp(0.0, 0.0)
         self.answer: Reply | None = None
         self.refuses: Callable[[Reply], bool] = lambda _: False
 
     async def send(self, request: Request) -> Reply:
         """Sign and send: the innermost link of the chain."""
         sender, sent = self._sender, _Sent()
-        self.signed_at = sender.clock.signing_time()
+        self.stamp = sender.clock.stamp()
         signed = sign(
             request,
             sender.gate.auth.credentials,
             self.token.secret,
-            date=format_date(self.signed_at),
+            date=format_date(self.stamp.at),
             host=sender.wire.endpoint.host,
         )
         self._sent.append(sent)

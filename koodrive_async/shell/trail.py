@@ -53,10 +53,15 @@ class Trail:
     Attributes:
         call: The first part of its trace ids, shared by all batches of a bulk call.
         batch: The second part.
+        origin: The number of the fresh batch that its ids come from.
         began: When the user's call began, on the monotonic clock.
         ends: When its deadline is, likewise, or None.
         requests: Requests sent.
         charged: How many of them count as attempts.
+        most: How many attempts it may have, where that is not the policy's number.
+        suspect: Whether it failed while others did not: what it meets says nothing of the service.
+        failed_at: How many successes the gate had seen when it failed first, or None.
+        cut_by: When it is cut, on the event loop's clock, or None.
         spent: Seconds of the budget used.
         ambiguous: Whether some request may have reached the service without an answer.
         refused: The last refusal, or None.
@@ -69,14 +74,21 @@ class Trail:
         spoil: Has the connections of the last attempt thrown away, so that no other request uses them.
         resting: Whether it waits out a back-off, so that others may go meanwhile.
         on_rest: Called when such a wait begins.
+        single: Whether it belongs to no bulk call.
+        alone: Seconds that it alone has to wait, its last request having been refused by chance.
     """
 
     call: str
     batch: int
     began: float
+    origin: int = 0
     ends: float | None = None
     requests: int = 0
     charged: int = 0
+    most: int | None = None
+    suspect: bool = False
+    failed_at: int | None = None
+    cut_by: float | None = None
     spent: float = 0.0
     ambiguous: bool = False
     refused: KooDriveError | None = None
@@ -89,6 +101,8 @@ class Trail:
     spoil: Callable[[], None] = lambda: None
     resting: bool = False
     on_rest: Callable[[], None] = lambda: None
+    single: bool = False
+    alone: float = 0.0
 
     def note(self, error: KooDriveError, *, refusing: bool) -> None:
         """Keep a copy of a failure; raising the original adds no traceback to it.

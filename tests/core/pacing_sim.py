@@ -326,7 +326,7 @@ class Simulation:
 
     def finish(self, now, batch, ticket, answer) -> None:
         closed = self.pacer.closed
-        self.pacer.finish(
+        alone = self.pacer.finish(
             now, ticket, answer.signal, batch=batch, retry_after=answer.retry_after, ceiling=answer.ceiling
         )
         self.closures += self.pacer.closed and not closed
@@ -336,12 +336,20 @@ class Simulation:
             self.quota.give(retried=self.attempts[batch] > 0)
         elif answer.signal is Signal.THROTTLED:
             self.refused += 1
-            self.ready.appendleft(batch)
+            if alone:  # meanwhile another may go, as in a back-off
+                self.open -= 1
+                self.at(now + alone, lambda _: self.again(batch))
+            else:
+                self.ready.appendleft(batch)
         else:
             self.failed += 1
             self.attempts[batch] += not ticket.probe
             delay = backoff(max(1, self.attempts[batch]), self.random.random(), base=0.1, cap=5.0)
             self.at(now + delay, lambda now: self.retry(now, batch))
+
+    def again(self, batch: int) -> None:
+        self.open += 1
+        self.ready.appendleft(batch)
 
     def retry(self, now: float, batch: int) -> None:
         wait = self.quota.take(now)
@@ -353,7 +361,7 @@ class Simulation:
     def run(self, seconds: float) -> Result:
         now = 0.0
         self.pump(now)
-        while self.events and (self.left > 0 or self.open > 0):
+        while self.events and (self.left > 0 or len(self.accepted) < len(self.attempts)):
             if self.events[0][0] > seconds:
                 now = seconds
                 break

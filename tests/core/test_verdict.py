@@ -449,6 +449,25 @@ def test_an_instant_beyond_all_calendars_is_none():
     assert (error.retry_after, error.retry_at) == (999999999999999.0, None)
 
 
+@pytest.mark.parametrize(
+    ("retry_after", "date", "wait"),
+    [
+        ("Mon, 09 Sep 2024 11:33:35 CST", "Mon, 09 Sep 2024 11:33:25 CST", 10.0),
+        ("Mon, 09 Sep 2024 11:33:35 CST", "Mon, 09 Sep 2024 03:33:25 GMT", None),
+        ("Mon, 09 Sep 2024 11:33:35 CST", "Mon, 09 Sep 2024 11:33:25 EST", None),
+        ("Mon, 09 Sep 2024 11:33:35 CST", None, None),
+        ("Mon, 09 Sep 2024 11:33:20 CST", "Mon, 09 Sep 2024 11:33:25 CST", 0.0),
+        ("never CST", "never CST", None),
+        ("Mon, 09 Sep 2024 03:33:35 UTC", "Mon, 09 Sep 2024 03:33:25 GMT", 10.0),
+        ("Mon, 09 Sep 2024 11:33:35 +0800", "Mon, 09 Sep 2024 03:33:25 GMT", 10.0),
+    ],
+)
+def test_a_zone_with_a_name_of_several_meanings_is_never_guessed(retry_after, date, wait):
+    headers = {"date": date} if date else {}
+    made = verdict(503, {"code": 1, "msg": ""}, retry_after=retry_after, **headers)
+    assert made.retry_after == wait
+
+
 def test_a_date_to_come_back_is_measured_on_the_server_s_clock():
     later = "Mon, 09 Sep 2024 04:33:35 GMT"
     ahead = {"date": "Mon, 09 Sep 2024 04:33:25 GMT"}  # an hour ahead of ours

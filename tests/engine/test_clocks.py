@@ -7,7 +7,8 @@ import pytest
 
 from koodrive_async import ClockCorrected, Pace
 from koodrive_async.shell import clock as clock_module
-from koodrive_async.testing import Headers
+from koodrive_async.testing import Headers, unavailable
+from koodrive_async.testing import Status as Answered
 from koodrive_async.testing.rules import read_date
 from tests.engine.kit import statuses
 
@@ -95,3 +96,47 @@ async def test_a_server_clock_without_a_date_header(make_koodrive, connect, by_a
         report = await client.cancel(emulator.share_ids)
     assert statuses(report) == {"cancelled": 500}  # the refusal's own text says what time it is
     assert emulator.requests <= 8
+
+
+GMT = "%a, %d %b %Y %H:%M:%S GMT"
+
+WRONG_DATES = {
+    "constant": lambda seen: 1_725_852_805.0,
+    "an hour ahead": lambda seen: seen.at + 3600,
+    "an hour behind": lambda seen: seen.at - 3600,
+    "another zone": lambda seen: seen.at + 8 * 3600,
+    "jumping": lambda seen: seen.at + 4_000 * (seen.number % 5 - 2),
+    "one of eight nodes is 20 minutes ahead": lambda seen: seen.at + 1200 * (seen.number % 8 == 3),
+}
+
+
+@pytest.mark.parametrize("date", WRONG_DATES)
+async def test_a_date_header_that_is_wrong_harms_nobody(make_koodrive, connect, by_app, date):
+    """Our clock and the service's check are right."""
+    emulator = make_koodrive(shares=3_000)
+
+    def lie(seen):
+        return Headers({"date": time.strftime(GMT, time.gmtime(WRONG_DATES[date](seen)))})
+
+    emulator.inject(lie)
+    corrected = []
+    hooks = [lambda event: corrected.append(event) if isinstance(event, ClockCorrected) else None]
+    async with connect(emulator, by_app, hooks=hooks) as client:
+        assert await client.cancel(emulator.share_ids)
+    assert emulator.statuses[401] == 0
+    assert corrected == []
+    dates_are_right(emulator)
+
+
+async def test_wrong_dates_before_the_first_success_end_nothing(make_koodrive, connect, by_app):
+    """Unavailable at first, each time with the same wrong date, which is believed and then given up."""
+    emulator = make_koodrive(shares=500)
+
+    def lie(seen):
+        wrong = {"date": time.strftime(GMT, time.gmtime(seen.at + 3600))}
+        return Answered(503, unavailable().body, wrong) if seen.number <= 4 else Headers(wrong)
+
+    emulator.inject(lie)
+    async with connect(emulator, by_app) as client:
+        assert await client.cancel(emulator.share_ids)
+    assert emulator.statuses[401] <= 2

@@ -14,6 +14,7 @@ from koodrive_async import (
     CallEnded,
     Ended,
     Pace,
+    RetryPolicy,
     Status,
     TokenCredentials,
     UnexpectedCancellation,
@@ -188,7 +189,8 @@ async def test_a_provider_in_mid_job(make_koodrive, connect, anyio_backend):
             await dropped_by_its_pool()
         return "demo-token"
 
-    async with connect(emulator, TokenCredentials(provider, USER)) as client:
+    retry = RetryPolicy(base=0.002, cap=0.01, patience=0.3)  # as long as a provider is asked again
+    async with connect(emulator, TokenCredentials(provider, USER), retry=retry) as client:
         with pytest.raises(AuthFailed, match="token provider was cancelled") as caught:
             await client.cancel(emulator.share_ids)
     assert caught.value.report.counts[Status.CANCELLED] == emulator.cancelled_count

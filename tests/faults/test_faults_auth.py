@@ -22,6 +22,9 @@ from tests.faults.line import LONG, always, statuses
 
 pytestmark = pytest.mark.usefixtures("leaks")
 
+#: For failures of a provider, which is asked again for the patience once it has worked.
+IMPATIENT = RetryPolicy(base=0.002, cap=0.01, patience=0.01)
+
 AT_ONCE = Pace(concurrency=100, adaptive=False)
 BY_APP = AppCredentials(APP_ID, APP_SECRET, USER)
 
@@ -95,7 +98,9 @@ async def test_39_token_refresh_fails(make_koodrive, made, monkeypatch, how):
     monkeypatch.setattr("koodrive_async.shell.auth.PROVIDER_LIMIT", 0.1)
     emulator = make_koodrive(shares=22, latency=0.02)
     provider = Provider(emulator, how)
-    async with made.client(emulator, TokenCredentials(provider, USER), pace=AT_ONCE) as client:
+    async with made.client(
+        emulator, TokenCredentials(provider, USER), pace=AT_ONCE, retry=IMPATIENT
+    ) as client:
         await client.cancel(emulator.share_ids[:1])
         emulator.expire_tokens()
         reports, errors = await all_at_once(client, emulator.share_ids[1:21])
@@ -121,7 +126,9 @@ async def test_39_token_refresh_fails_for_whoever_was_in_flight(make_koodrive, m
     waits = [0.0, *(0.05 * number for number in range(1, 6))]
     emulator = make_koodrive(shares=6, latency=lambda: waits.pop(0))
     provider = Provider(emulator, at_once)
-    async with made.client(emulator, TokenCredentials(provider, USER), pace=AT_ONCE) as client:
+    async with made.client(
+        emulator, TokenCredentials(provider, USER), pace=AT_ONCE, retry=IMPATIENT
+    ) as client:
         await client.cancel(emulator.share_ids[:1])
         emulator.expire_tokens()
         _, errors = await all_at_once(client, emulator.share_ids[1:])
