@@ -3,8 +3,8 @@
 import atexit
 import functools
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from tests.support.threaded import HOST
 
@@ -12,22 +12,40 @@ FILL_LIMIT = 64
 
 
 @contextmanager
-def full_backlog() -> Iterator[int]:
-    """The port of a listener whose queue is full: the kernel drops further SYNs, connecting times out."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
+def full_listener() -> Iterator[tuple[socket.socket, Callable[[], None]]]:
+    """A listener whose queue is full, and a function that empties it.
+
+    Until then the kernel drops further SYNs; a client repeats its SYN after a second, then after two more.
+    """
+    with ExitStack() as listening, ExitStack() as filling:
+        listener = listening.enter_context(socket.socket())
         listener.bind((HOST, 0))
         listener.listen(0)
-        port: int = listener.getsockname()[1]
         for _ in range(FILL_LIMIT):
-            filler = stack.enter_context(socket.socket())
+            filler = filling.enter_context(socket.socket())
             filler.settimeout(0.1)
             try:
-                filler.connect((HOST, port))
+                filler.connect(listener.getsockname())
             except TimeoutError:
                 break
         else:
             raise AssertionError("this kernel accepts without end")
+
+        def empty() -> None:
+            filling.close()
+            listener.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    listener.accept()[0].close()
+
+        yield listener, empty
+
+
+@contextmanager
+def full_backlog() -> Iterator[int]:
+    """The port of a listener whose queue is full: the kernel drops further SYNs, connecting times out."""
+    with full_listener() as (listener, _):
+        port: int = listener.getsockname()[1]
         yield port
 
 

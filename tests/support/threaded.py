@@ -89,9 +89,12 @@ class ThreadedServer:
         del transport
         await protocol.closed
 
-    def start(self) -> Self:
+    def start(self, listener: socket.socket | None = None) -> Self:
+        """Listens on its port, or where `listener` does, which is the server's from then on."""
         assert self._thread is None, "runs already"
-        listener = socket.create_server((HOST, self.port), backlog=1024)
+        if listener is None:
+            listener = socket.create_server((HOST, self.port))
+        listener.listen(1024)
         listener.setblocking(False)
         self.port = listener.getsockname()[1]
         self._loop, self._stopping = asyncio.new_event_loop(), asyncio.Event()
