@@ -100,7 +100,9 @@ class Timeout:
     """The limits of one attempt.
 
     Attributes:
-        connect: For the connection to come about.
+        connect: For a connection to be opened, TCP and TLS each. A connection that is not ready after two
+            seconds gets a second one beside it, which has the same time; not with an `http=` client of your
+            own.
         read: For each piece of the reply.
         write: For each piece of the request.
         pool: For a free connection; the gate hands out no more permits than there are connections,

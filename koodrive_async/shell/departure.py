@@ -5,6 +5,7 @@ Not here: what an error of a send means (see `transport`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from koodrive_async.shell.slots import Slot
@@ -13,8 +14,13 @@ from koodrive_async.shell.slots import Slot
 #: what it does, since a transport may send events of its own.
 _OPENING = ("connect_tcp.started", "connect_unix_socket.started")
 
-#: The event by which httpcore hands out a connection before TLS or HTTP is spoken over it.
-_OPENED = "connect_tcp.complete"
+
+def is_head(name: str, info: Mapping[str, Any]) -> bool:
+    """Return whether an event of httpcore's ``trace`` extension says that a request is about to leave.
+
+    A request leaves when its head is sent, not while its connection is opened, be it through a proxy.
+    """
+    return name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT"
 
 
 class Sending:
@@ -24,27 +30,36 @@ class Sending:
         exclusive: Whether only this package uses the connection; False for a borrowed client.
         reused: Whether the connection served before. Always False for a borrowed client.
         heads: How often the transport began to send the head of the request, as far as that is traced.
-        slot: Where the connection is kept, once there is one; None for a borrowed client.
-        opening: The stream of a connection that may still be in its TLS handshake, or None.
+        slot: Where the connection is kept that the request left on, or None. Always None for a borrowed
+            client.
     """
 
-    __slots__ = ("_assumed", "exclusive", "heads", "opening", "reused", "slot")
+    __slots__ = ("_assumed", "_spoilt", "exclusive", "heads", "reused", "slot")
 
     def __init__(self, *, exclusive: bool) -> None:
         self.exclusive = exclusive
         self.reused = False
         self.heads = 0
         self.slot: Slot | None = None
-        self.opening: Any = None
+        self._spoilt = False
         self._assumed = not exclusive  # a borrowed client may do anything, until its trace says what
 
     def take(self, slot: Slot) -> None:
-        """Note the slot that serves the send.
-
-        A connection that served before takes the request immediately; a new one has to be opened first.
-        """
+        """Note the slot of a connection that served before: it takes the request immediately."""
         self.slot = slot
-        self.reused = self._assumed = slot.served > 0
+        self.reused = self._assumed = True
+
+    def leave(self, slot: Slot) -> None:
+        """Note that the head of the request is about to leave on a new connection."""
+        self.heads += 1
+        self.slot = slot
+        slot.spoilt = slot.spoilt or self._spoilt
+
+    def spoil(self) -> None:
+        """Have the connection thrown away after this send, also if it is not open yet."""
+        self._spoilt = True
+        if self.slot is not None:
+            self.slot.spoilt = True
 
     @property
     def left(self) -> bool:
@@ -52,19 +67,14 @@ class Sending:
         return self._assumed or self.heads > 0
 
     async def watch(self, name: str, info: dict[str, Any]) -> None:
-        """Note an event of httpcore's ``trace`` extension.
+        """Note an event of a borrowed client's ``trace`` extension.
 
-        A request leaves when its head is sent, not when its connection is opened, also through a proxy. A
-        borrowed client that announces that it opens a connection has a transport that traces: from then on
-        the request has left only if its head was begun, in this try or in another one.
+        A client that announces that it opens a connection has a transport that traces: from then on the
+        request has left only if its head was begun, in this try or in another one.
         """
-        if name.endswith("send_request_headers.started"):
-            if info["request"].method != b"CONNECT":
-                self.heads += 1
-                self.opening = None  # it belongs to a connection now, which closes it
-        elif self.exclusive and name.endswith(_OPENED):
-            self.opening = info["return_value"]
-        elif not self.exclusive and name.endswith(_OPENING):
+        if is_head(name, info):
+            self.heads += 1
+        elif name.endswith(_OPENING):
             self._assumed = False
 
 
@@ -117,5 +127,4 @@ class Departure:
         Connections of a borrowed client are left alone: they belong to its owner.
         """
         for sending in self._sendings:
-            if sending.slot is not None:
-                sending.slot.spoilt = True
+            sending.spoil()

@@ -15,7 +15,7 @@ import logging
 import ssl
 import time
 import urllib.request
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import httpx
@@ -35,6 +35,7 @@ from koodrive_async.core.errors import (
 from koodrive_async.core.settings import Network, Timeout
 from koodrive_async.core.wire import Reply, Request
 from koodrive_async.shell.departure import Departure, Sending
+from koodrive_async.shell.racing import Opening, Race
 from koodrive_async.shell.slots import Slot, Slots
 
 #: How many parsed URLs are kept; those of bulk calls are few, those of single shares without end.
@@ -88,22 +89,20 @@ class _Own:
         self._prepared = False
         self._preparing: anyio.Lock | None = None
 
-    async def _new(self) -> Slot:
-        """A slot without a connection.
+    async def _be_prepared(self) -> None:
+        """Have what all new connections need.
 
-        The first one takes tens of milliseconds (certificates are read, httpcore and its back-ends are
-        imported), so it is made in a thread, once for all requests that need it meanwhile.
+        That takes tens of milliseconds (certificates are read, httpcore and its back-ends are imported), so
+        it is done in a thread, once for all requests that need it meanwhile.
         """
-        if not self._prepared:
-            if self._preparing is None:  # not sooner: it belongs to the event loop of the first request
-                self._preparing = anyio.Lock()
-            async with self._preparing:
-                if not self._prepared:
-                    try:
-                        await self._prepare_in_thread()
-                    except OSError as error:  # no file descriptor left to read the certificates with
-                        raise httpx.ConnectError(str(error)) from error
-        return self._make()
+        if self._preparing is None:  # not sooner: it belongs to the event loop of the first request
+            self._preparing = anyio.Lock()
+        async with self._preparing:
+            if not self._prepared:
+                try:
+                    await self._prepare_in_thread()
+                except OSError as error:  # no file descriptor left to read the certificates with
+                    raise httpx.ConnectError(str(error)) from error
 
     async def _prepare_in_thread(self) -> None:
         # With a limiter of its own: other people's threads must not hold up the first request. The thread
@@ -127,6 +126,7 @@ class _Own:
         self._prepared = True
 
     def _make(self) -> Slot:
+        """Return a slot without a connection."""
         assert self._tls is not None
         return Slot(
             httpx.AsyncHTTPTransport(
@@ -142,13 +142,21 @@ class _Own:
         )
 
     async def exchange(
-        self, request: httpx.Request, sending: Sending, limit: int
+        self, request: httpx.Request, sending: Sending, limit: int, opening: Opening | None = None
     ) -> tuple[httpx.Response, bytes]:
-        """Send on the slot that was used last; the reply and its whole body."""
-        slot = await self._slots.take() or await self._new()
-        sending.take(slot)
-        if not sending.reused:
-            request.extensions["trace"] = sending.watch
+        """Send on the slot that was used last, or on a new one; the reply and its whole body.
+
+        Args:
+            request: What to send.
+            sending: Where to note what becomes of it.
+            limit: The most bytes of the body.
+            opening: The new connection to use, if it was decided that it takes one.
+        """
+        slot = await self._slots.take() if opening is None else opening.slot
+        if slot is None:
+            return await self._race(request, sending, limit)
+        if opening is None:
+            sending.take(slot)
         slot.served += 1
         whole = False
         try:
@@ -159,8 +167,22 @@ class _Own:
             self._slots.keep(slot, response.status_code, response.extensions)
         finally:
             slot.spoilt = slot.spoilt or not whole
-            await self._slots.release(slot, sending.opening)
+            await self._slots.release(slot, opening and opening.stream)
         return response, body
+
+    async def _race(
+        self, request: httpx.Request, sending: Sending, limit: int
+    ) -> tuple[httpx.Response, bytes]:
+        if not self._prepared:
+            await self._be_prepared()
+
+        async def send(opening: Opening) -> tuple[httpx.Response, bytes]:
+            extensions = {**request.extensions, "trace": opening.watch}
+            parts: dict[str, Any] = {"headers": request.headers, "stream": request.stream}
+            traced = httpx.Request(request.method, request.url, **parts, extensions=extensions)
+            return await self.exchange(traced, sending, limit, opening)
+
+        return await Race(sending, send).run(self._make)
 
     async def aclose(self) -> None:
         """Close every idle connection; those in use close when they come back."""
