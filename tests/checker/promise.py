@@ -78,7 +78,9 @@ class _Claim:
         return "" if code in ("0", GONE) else code
 
     def refused_again(self) -> bool:
-        """Whether two calls saw the same refusal of just this id."""
+        """Whether two calls saw the same refusal of just this id; what a middleware answered may be one."""
+        if any(list(ids) == [self.share.share_id] for ids, _ in self.books.refused_inside):
+            return True
         told = [one for one in self.entries if one.sent]
         now = {self.refusal(one) for one in told if one.run == self.result.run} - {""}
         return any(self.refusal(one) in now for one in told if one.run < self.result.run)
