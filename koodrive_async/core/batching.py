@@ -1,4 +1,4 @@
-"""Ids and batches of them: validate, halve. Refuses to guess what an id was meant to be."""
+"""Ids and batches of them: validate, halve. Not here: pairing them with a reply (see ``pairing``)."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Agenda:
         """The piece to send now, if there is one.
 
         Args:
-            now: The monotonic clock.
+            now: The event loop's clock.
             busy: How many pieces are under way.
         """
         while self._later and self._later[0][0] <= now:
@@ -152,7 +152,7 @@ class Agenda:
         self._second.append(piece)
 
     def again(self, piece: Piece, batch: Batch, due: float) -> Piece:
-        """Some of its ids are asked again, not before `due` on the monotonic clock; the new piece."""
+        """Some of its ids are asked again, not before `due` on the event loop's clock; the new piece."""
         rest = self._cut(piece, batch)
         rest.rounds += 1
         heapq.heappush(self._later, (due, rest.trail.batch, rest))

@@ -87,7 +87,7 @@ class Gate:
         """Wait for a permit.
 
         Args:
-            since: When the call of the user's began, on the monotonic clock: patience counts from
+            since: When the call of the user's began, on the event loop's clock: patience counts from
                 there at the earliest.
             patience: How long the gate may stay closed without a successful probe.
 

@@ -53,7 +53,7 @@ class Trail:
     Attributes:
         call: The first part of its trace ids, shared by all batches of a bulk call.
         batch: The second part.
-        began: When the user's call began, on the monotonic clock.
+        began: When the user's call began, on the event loop's clock.
         ends: When its deadline is, likewise, or None.
         requests: Requests sent.
         charged: How many of them count as attempts.

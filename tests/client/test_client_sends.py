@@ -10,13 +10,13 @@ from koodrive_async import (
     ConnectFailed,
     ConnectionLost,
     InvalidRequest,
-    KooDriveError,
     Reply,
     RetryPolicy,
     Sent,
     ServerFault,
 )
 from koodrive_async.testing import dropped, lost_reply, refused, unauthorized
+from tests.client.sending import report_of
 from tests.engine.kit import honest, statuses
 from tests.support.blackhole import closed_port
 
@@ -26,13 +26,6 @@ pytestmark = pytest.mark.usefixtures("leaks")
 CLOSED = closed_port()
 
 FEW = RetryPolicy(attempts=1, base=0.001, cap=0.002)
-
-
-async def report_of(client, ids):
-    try:
-        return await client.cancel(ids)
-    except KooDriveError as error:
-        return error.report
 
 
 @pytest.fixture
@@ -162,16 +155,18 @@ async def test_a_middleware_that_fails_after_it_sent_has_sent(koodrive, connect)
 
 
 class Again(httpx.AsyncBaseTransport):
-    """A transport that retries by itself, the second time at a port that is closed."""
+    """A transport that retries by itself, the second time at another port if one is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int | None = None) -> None:
+        self.port = port
         self.inner = httpx.AsyncHTTPTransport()
 
     async def handle_async_request(self, request):
         try:
             return await self.inner.handle_async_request(request)
         except httpx.TransportError:
-            request.url = request.url.copy_with(port=CLOSED)
+            if self.port is not None:
+                request.url = request.url.copy_with(port=self.port)
             return await self.inner.handle_async_request(request)
 
     async def aclose(self):
@@ -180,7 +175,7 @@ class Again(httpx.AsyncBaseTransport):
 
 async def test_a_borrowed_client_that_retries_by_itself(deaf, by_token):
     async with (
-        httpx.AsyncClient(transport=Again()) as http,
+        httpx.AsyncClient(transport=Again(CLOSED)) as http,
         AsyncShareClient(deaf.url, by_token, http=http, retry=FEW) as client,
     ):
         report = await report_of(client, deaf.share_ids)
@@ -211,29 +206,13 @@ async def test_a_borrowed_client_that_tells_nothing(by_token):
     assert statuses(report) == {"unknown": 2}
 
 
-class OnceMore(httpx.AsyncBaseTransport):
-    """A transport that sends again when the reply is lost."""
-
-    def __init__(self) -> None:
-        self.inner = httpx.AsyncHTTPTransport()
-
-    async def handle_async_request(self, request):
-        try:
-            return await self.inner.handle_async_request(request)
-        except httpx.TransportError:
-            return await self.inner.handle_async_request(request)
-
-    async def aclose(self):
-        await self.inner.aclose()
-
-
 @pytest.mark.parametrize("code", ["13000410", "13000102"])
 async def test_a_borrowed_client_that_sends_again_and_is_refused(make_koodrive, by_token, code):
     """The refusal may be the consequence of the request whose reply it kept to itself."""
     emulator = make_koodrive(shares=1)
     emulator.script(lost_reply(), refused(code), refused(code))
     async with (
-        httpx.AsyncClient(transport=OnceMore()) as http,
+        httpx.AsyncClient(transport=Again()) as http,
         AsyncShareClient(emulator.url, by_token, http=http, retry=FEW) as client,
     ):
         report = await report_of(client, emulator.share_ids)
